@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers.Binary;
+using Cosim.Fpga;
+using Cosim.Virtio;
+
+namespace Cosim.Scheduling;
+
+/// <summary>
+/// One virtio function of port 0: gives it what the back end offers, starts and stops its queues as the driver's status says, and keeps
+/// them through the loss of a back end.
+/// </summary>
+/// <remarks>
+/// What concerns host 1 alone (stopping, the end of a reset) happens at once; what needs host 2's answers is done in order, one after the
+/// other, in <see cref="InOrder"/>. Each reset begins a new generation; work of an older one stops at its next step.
+/// </remarks>
+internal sealed class VirtioFunction : IShadowQueueOwner
+{
+    private const uint NeedsReset = 1;
+    private const uint ResetAck = 2;
+    private const uint ConfigChanged = 4;
+    private const uint GreatestQueueSize = 16384;
+
+    private const ulong RingFeatures =
+        VirtioFeatures.RingIndirectDesc | VirtioFeatures.RingEventIdx | VirtioFeatures.Version1 | VirtioFeatures.AccessPlatform;
+
+    private readonly ManagementPort _port;
+    private readonly int _index;
+    private readonly uint _registers;
+    private readonly ShadowQueue[] _queues;
+    private readonly Ring[] _rings;
+    private readonly Action<string> _report;
+    private readonly Action<string> _backEndLost;
+    private readonly Action _poolFreed;
+    private readonly byte[] _configuration = new byte[256];
+
+    private BackEnd? _backEnd;
+    private BackEndDevice? _device;
+    private ulong _driverFeatures;
+    private int _generation;
+    private bool _driverOk;
+    private bool _resetting;
+    private bool _failed;
+    private bool _attached;
+    private Task _work = Task.CompletedTask;
+    private TaskCompletionSource? _quiet;
+
+    public VirtioFunction(ManagementPort port, int index, int queues, Action<string> report, Action<string> backEndLost, Action poolFreed)
+    {
+        _port = port;
+        _index = index;
+        _registers = RegisterMap.Management.Function + ((uint)index * RegisterMap.Management.Function);
+        _report = report;
+        _backEndLost = backEndLost;
+        _poolFreed = poolFreed;
+        _queues = new ShadowQueue[queues];
+        _rings = new Ring[queues];
+        for (int q = 0; q < queues; q++)
+        {
+            _queues[q] = new ShadowQueue(port, this, index, (ushort)q, (ushort)(1 + (index * queues) + q));
+        }
+    }
+
+    private struct Ring
+    {
+        public bool Allocated;
+        public ulong Address;
+        public ulong Length;
+        public SplitVirtqueue Layout;
+    }
+
+    /// <summary>Whether the function has been described to host 1.</summary>
+    public bool Described => _device is not null;
+
+    /// <summary>The function's queues.</summary>
+    public ReadOnlySpan<ShadowQueue> Queues => _queues;
+
+    /// <summary>Whether the driver has set DRIVER_OK since the last reset.</summary>
+    public bool DriverOk => _driverOk;
+
+    /// <summary>Whether the function waits for a reset because of an error.</summary>
+    public bool Failed => _failed;
+
+    /// <summary>Takes what a back end offers. The first one describes the function; a later one has to fit that.</summary>
+    public void Connect(BackEnd backEnd)
+    {
+        if (_device is null)
+        {
+            _device = backEnd.Devices[_index];
+            _backEnd = backEnd;
+            Describe(_device);
+        }
+        else
+        {
+            InOrder(async generation =>
+            {
+                await Quiet();
+                ForgetPool();
+                string? mismatch = backEnd.Mismatch(_index, _device, _driverOk ? _driverFeatures : 0);
+                if (mismatch is not null)
+                {
+                    Fail(mismatch);
+                    return;
+                }
+
+                _backEnd = backEnd;
+                await Attach(generation);
+            });
+        }
+    }
+
+    /// <summary>The back end is gone: queues freeze, everything else stays.</summary>
+    public void Disconnect()
+    {
+        _backEnd = null;
+        _attached = false;
+        foreach (ShadowQueue queue in _queues)
+        {
+            queue.Freeze();
+        }
+    }
+
+    /// <summary>The driver wrote device_status (0: a reset, also after a function level reset).</summary>
+    public void StatusWritten(VirtioStatus status)
+    {
+        if (status == VirtioStatus.None)
+        {
+            Reset();
+        }
+        else if ((status & VirtioStatus.DriverOk) != 0 && !_driverOk && !_resetting)
+        {
+            _driverOk = true;
+            InOrder(Start);
+        }
+    }
+
+    /// <summary>The driver notified a queue.</summary>
+    public void Notified(uint queue)
+    {
+        if (queue < (uint)_queues.Length)
+        {
+            _queues[queue].Notify();
+        }
+    }
+
+    /// <summary>The back end used buffers of a queue.</summary>
+    public void Called(uint queue)
+    {
+        if (queue < (uint)_queues.Length)
+        {
+            _queues[queue].Call();
+        }
+    }
+
+    /// <summary>The driver wrote a field of the device configuration space.</summary>
+    /// <param name="offset">Offset in bytes.</param>
+    /// <param name="size">1, 2 or 4 bytes.</param>
+    /// <param name="value">Value.</param>
+    public void ConfigurationWritten(int offset, int size, uint value)
+    {
+        if (_device is null || size is not (1 or 2 or 4) || offset + size > _device.Configuration.Length)
+        {
+            return;
+        }
+
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
+        bytes[..size].CopyTo(_configuration.AsSpan(offset));
+        WriteConfiguration(offset, size);
+        byte[] payload = BackEnd.ConfigurationPayload((uint)offset, bytes[..size]);
+        InOrder(_ => _backEnd is null ? Task.CompletedTask : _backEnd.Link.Command(_index, MailboxRequest.SetConfig, payload));
+    }
+
+    /// <summary>The back end says that the device configuration space has changed.</summary>
+    public void ConfigurationChanged() => InOrder(async _ =>
+    {
+        if (_backEnd is null)
+        {
+            return;
+        }
+
+        byte[] bytes = await BackEnd.ReadConfiguration(_backEnd.Link, _index, _device!.Configuration.Length);
+        bytes.CopyTo(_configuration, 0);
+        WriteConfiguration(0, bytes.Length);
+        WriteRegister(RegisterMap.Function.Control, ConfigChanged);
+    });
+
+    /// <summary>Memory went back to the pool: what waits for some tries again.</summary>
+    public void RetryPool()
+    {
+        foreach (ShadowQueue queue in _queues)
+        {
+            queue.RetryPool();
+        }
+    }
+
+    void IShadowQueueOwner.QueueFailed(ShadowQueue queue, string reason) => Fail($"queue {queue.Index}: {reason}");
+
+    void IShadowQueueOwner.PoolLost(string reason) => _backEndLost(reason);
+
+    void IShadowQueueOwner.PoolFreed() => _poolFreed();
+
+    void IShadowQueueOwner.QueueQuiet(ShadowQueue queue)
+    {
+        if (Array.Exists(_queues, q => q.Busy))
+        {
+            return;
+        }
+
+        if (_resetting)
+        {
+            _resetting = false;
+            WriteRegister(RegisterMap.Function.Control, ResetAck);
+        }
+
+        TaskCompletionSource? quiet = _quiet;
+        _quiet = null;
+        quiet?.SetResult();
+    }
+
+    private void Fail(string reason)
+    {
+        if (_failed)
+        {
+            return;
+        }
+
+        _failed = true;
+        _report($"function {_index}: {reason}; DEVICE_NEEDS_RESET");
+        WriteRegister(RegisterMap.Function.Control, NeedsReset);
+        foreach (ShadowQueue queue in _queues)
+        {
+            queue.Stop();
+        }
+    }
+
+    private void Reset()
+    {
+        _generation++;
+        _driverOk = false;
+        _failed = false;
+        _resetting = true;
+        foreach (ShadowQueue queue in _queues)
+        {
+            queue.Stop();
+        }
+
+        InOrder(Release);
+    }
+
+    private async Task Start(int generation)
+    {
+        List<Task<uint>> reads = [];
+        uint[] offsets = [RegisterMap.Queue.Enable, RegisterMap.Queue.Size, RegisterMap.Queue.DescLo, RegisterMap.Queue.DescHi, RegisterMap.Queue.DriverLo, RegisterMap.Queue.DriverHi, RegisterMap.Queue.DeviceLo, RegisterMap.Queue.DeviceHi];
+        Task<uint> low = ReadRegister(RegisterMap.Function.DriverFeaturesLo);
+        Task<uint> high = ReadRegister(RegisterMap.Function.DriverFeaturesHi);
+        foreach (ShadowQueue queue in _queues)
+        {
+            foreach (uint offset in offsets)
+            {
+                reads.Add(ReadRegister(RegisterMap.Function.Queue + (queue.Index * 0x40u) + offset));
+            }
+        }
+
+        uint[] values = await Task.WhenAll(reads);
+        _driverFeatures = await low | ((ulong)await high << 32);
+        if (generation != _generation)
+        {
+            return;
+        }
+
+        for (int q = 0; q < _queues.Length; q++)
+        {
+            ReadOnlySpan<uint> value = values.AsSpan(q * offsets.Length, offsets.Length);
+            if ((value[0] & 1) != 0)
+            {
+                SplitVirtqueue host = new((ushort)value[1], value[2] | ((ulong)value[3] << 32), value[4] | ((ulong)value[5] << 32), value[6] | ((ulong)value[7] << 32));
+                _queues[q].Start(host, (_driverFeatures & VirtioFeatures.RingEventIdx) != 0, (_driverFeatures & VirtioFeatures.RingIndirectDesc) != 0);
+            }
+        }
+
+        await Attach(generation);
+    }
+
+    private async Task Attach(int generation)
+    {
+        if (_backEnd is not { } backEnd || !_driverOk || generation != _generation || _failed)
+        {
+            return;
+        }
+
+        BackEndLink link = backEnd.Link;
+        bool eventIdx = (backEnd.Devices[_index].Features & VirtioFeatures.RingEventIdx) != 0;
+        ulong features = VirtioFeatures.DeviceType(_driverFeatures) | VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures
+            | (eventIdx ? VirtioFeatures.RingEventIdx : 0);
+        await link.Command(_index, MailboxRequest.SetFeatures, BackEnd.U64(features));
+        foreach (ShadowQueue queue in _queues)
+        {
+            if (!queue.Running)
+            {
+                continue;
+            }
+
+            ref Ring ring = ref _rings[queue.Index];
+            if (!Allocate(ref ring, queue, backEnd.Pool))
+            {
+                throw new BackEndException($"the pool has no room for the ring of function {_index}, queue {queue.Index}");
+            }
+
+            SplitVirtqueue layout = ring.Layout;
+            await Clear(layout);
+            await link.Command(_index, MailboxRequest.SetVringNum, VringState(queue.Index, layout.Size));
+            await link.Command(_index, MailboxRequest.SetVringBase, VringState(queue.Index, 0));
+            await link.Command(_index, MailboxRequest.SetVringAddr, VringAddress(queue.Index, layout));
+        }
+
+        _attached = true;
+        foreach (ShadowQueue queue in _queues)
+        {
+            if (_rings[queue.Index].Allocated)
+            {
+                await link.Command(_index, MailboxRequest.SetVringEnable, VringState(queue.Index, 1));
+                if (generation == _generation && _backEnd == backEnd && queue.Running)
+                {
+                    queue.Attach(_rings[queue.Index].Layout, backEnd.Pool, eventIdx);
+                }
+            }
+        }
+
+        await link.Command(_index, MailboxRequest.SetStatus, BackEnd.U64((ulong)(VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk)));
+    }
+
+    // Step 4 of a back end's life. Nobody waits for it but the next start.
+    private async Task Release(int generation)
+    {
+        await Quiet();
+        if (_backEnd is { } backEnd && Array.Exists(_rings, ring => ring.Allocated))
+        {
+            foreach (ShadowQueue queue in _queues)
+            {
+                if (_rings[queue.Index].Allocated && _attached)
+                {
+                    await backEnd.Link.Command(_index, MailboxRequest.SetVringEnable, VringState(queue.Index, 0));
+                    _ = await backEnd.Link.Request(_index, MailboxRequest.GetVringBase, VringState(queue.Index, 0), 8);
+                }
+            }
+
+            await backEnd.Link.Command(_index, MailboxRequest.ResetDevice, []);
+            if (_backEnd == backEnd)
+            {
+                foreach (ShadowQueue queue in _queues)
+                {
+                    queue.ReleaseBuffers();
+                    ref Ring ring = ref _rings[queue.Index];
+                    if (ring.Allocated)
+                    {
+                        backEnd.Pool.Release(ring.Address, ring.Length);
+                        ring.Allocated = false;
+                    }
+                }
+
+                _poolFreed();
+            }
+        }
+
+        _attached = false;
+    }
+
+    private void ForgetPool()
+    {
+        foreach (ShadowQueue queue in _queues)
+        {
+            queue.ForgetBuffers();
+            _rings[queue.Index].Allocated = false;
+        }
+    }
+
+    private Task Quiet()
+    {
+        if (!Array.Exists(_queues, q => q.Busy))
+        {
+            return Task.CompletedTask;
+        }
+
+        _quiet ??= new TaskCompletionSource();
+        return _quiet.Task;
+    }
+
+    private void InOrder(Func<int, Task> action)
+    {
+        int generation = _generation;
+        _work = Run(_work);
+
+        async Task Run(Task before)
+        {
+            await before;
+            try
+            {
+                await action(generation);
+            }
+            catch (BackEndException e)
+            {
+                if (_backEnd is not null)
+                {
+                    _backEndLost(e.Message);
+                }
+            }
+        }
+    }
+
+    private void Describe(BackEndDevice device)
+    {
+        WriteRegister(RegisterMap.Function.PciId, 0x1AF4 | ((0x1040u + (uint)device.DeviceId) << 16));
+        WriteRegister(RegisterMap.Function.ClassRevision, device.ClassRevision);
+        WriteRegister(RegisterMap.Function.Subsystem, device.Subsystem);
+        ulong features = VirtioFeatures.DeviceType(device.Features) | RingFeatures;
+        WriteRegister(RegisterMap.Function.DeviceFeaturesLo, (uint)features);
+        WriteRegister(RegisterMap.Function.DeviceFeaturesHi, (uint)(features >> 32));
+        WriteRegister(RegisterMap.Function.NumQueues, (uint)device.Queues);
+        for (int q = 0; q < _queues.Length; q++)
+        {
+            uint limit = q < device.Queues ? Math.Min(device.QueueSizeLimit, GreatestQueueSize) : 0;
+            WriteRegister(RegisterMap.Function.Queue + ((uint)q * 0x40) + RegisterMap.Queue.SizeLimit, limit);
+        }
+
+        device.Configuration.CopyTo(_configuration, 0);
+        WriteConfiguration(0, device.Configuration.Length);
+    }
+
+    private void WriteConfiguration(int offset, int length)
+    {
+        for (int word = offset & ~3; word < offset + length; word += 4)
+        {
+            WriteRegister(RegisterMap.Function.DeviceConfig + (uint)word, BinaryPrimitives.ReadUInt32LittleEndian(_configuration.AsSpan(word)));
+        }
+    }
+
+    private static bool Allocate(ref Ring ring, ShadowQueue queue, BufferPool pool)
+    {
+        ushort size = ShadowQueue.ShadowSize(queue.HostSize);
+        ulong available = (ulong)SplitVirtqueue.DescriptorTableBytes(size);
+        ulong used = (available + (ulong)SplitVirtqueue.AvailableBytes(size) + 63) & ~63UL;
+        ring.Length = used + (ulong)SplitVirtqueue.UsedBytes(size);
+        ring.Allocated = pool.TryAllocate(ring.Length, out ring.Address);
+        ring.Layout = new SplitVirtqueue(size, ring.Address, ring.Address + available, ring.Address + used);
+        return ring.Allocated;
+    }
+
+    private async Task Clear(SplitVirtqueue ring)
+    {
+        await Zero(ring.Available, 4);
+        await Zero(ring.UsedEvent, 2);
+        await Zero(ring.Used, 4);
+        await Zero(ring.AvailableEvent, 2);
+    }
+
+    private Task Zero(ulong address, int length)
+    {
+        CopyWaiter waiter = new();
+        Span<byte> zeros = stackalloc byte[length];
+        zeros.Clear();
+        _port.Dma.Write(DmaSpace.Host2, 0, address, zeros, waiter, 0);
+        return waiter.Done.Task;
+    }
+
+    private static byte[] VringState(ushort queue, uint value)
+    {
+        byte[] payload = new byte[8];
+        BinaryPrimitives.WriteUInt32LittleEndian(payload, queue);
+        BinaryPrimitives.WriteUInt32LittleEndian(payload.AsSpan(4), value);
+        return payload;
+    }
+
+    private static byte[] VringAddress(ushort queue, in SplitVirtqueue ring)
+    {
+        byte[] payload = new byte[40];
+        BinaryPrimitives.WriteUInt32LittleEndian(payload, queue);
+        BinaryPrimitives.WriteUInt64LittleEndian(payload.AsSpan(8), ring.DescriptorTable);
+        BinaryPrimitives.WriteUInt64LittleEndian(payload.AsSpan(16), ring.Used);
+        BinaryPrimitives.WriteUInt64LittleEndian(payload.AsSpan(24), ring.Available);
+        return payload;
+    }
+
+    private void WriteRegister(uint offset, uint value) => _port.WriteRegister(_registers + offset, value);
+
+    private Task<uint> ReadRegister(uint offset) => _port.ReadRegister(_registers + offset);
+
+    private sealed class CopyWaiter : IDmaClient
+    {
+        public TaskCompletionSource Done { get; } = new();
+
+        public void CopyDone(uint context, CopyStatus status, ReadOnlySpan<byte> data)
+        {
+            if (status == CopyStatus.Ok)
+            {
+                Done.SetResult();
+            }
+            else
+            {
+                Done.SetException(new BackEndException($"host 2's pool cannot be written ({status})"));
+            }
+        }
+    }
+}
