@@ -49,7 +49,7 @@ internal sealed class InterruptTable : IDisposable
             return false;
         }
 
-        if ((_info[index].Flags & IrqFlags.AutoMasked) != 0)
+        if (index == VfioPci.IntxIrqIndex && (_info[index].Flags & IrqFlags.AutoMasked) != 0)
         {
             IntxMasked = true;
         }
