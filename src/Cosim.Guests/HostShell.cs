@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace Cosim.Guests;
+
+/// <summary>What 'ping' counted.</summary>
+/// <param name="Sent">Echo requests sent.</param>
+/// <param name="Received">Replies that came.</param>
+/// <param name="AverageMilliseconds">Mean round-trip time; 0 when no reply came.</param>
+public readonly record struct PingResult(int Sent, int Received, double AverageMilliseconds);
+
+/// <summary>What is done in either host, with results as values. All calls throw <see cref="GuestException"/> where the guest's command fails or takes too long.</summary>
+public abstract partial class HostShell
+{
+    /// <summary>Long enough for a command that moves no data, on a slow simulator.</summary>
+    protected static readonly TimeSpan Short = TimeSpan.FromSeconds(60);
+
+    /// <summary>Commands are run there; it stays the caller's.</summary>
+    protected HostShell(GuestConsole console) => Console = console;
+
+    /// <summary>Where commands are run.</summary>
+    public GuestConsole Console { get; }
+
+    /// <summary>All PCI functions, by address.</summary>
+    public async Task<IReadOnlyList<PciFunction>> ListPciFunctionsAsync(CancellationToken cancellation = default)
+    {
+        string output = await Console.RequireAsync("/lib/cosim/pci-devices", Short, cancellation);
+        return [.. output.Split('\n').Select(Parse)];
+    }
+
+    /// <summary>Gives a network interface its address and brings it up.</summary>
+    /// <param name="name">The interface.</param>
+    /// <param name="address">IPv4 address and prefix length, such as <c>10.0.0.1/24</c>.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    public Task ConfigureInterfaceAsync(string name, string address, CancellationToken cancellation = default) =>
+        Console.RequireAsync($"ip address replace {address} dev {name} && ip link set {name} up", Short, cancellation);
+
+    /// <summary>Sends echo requests, one every <paramref name="interval"/>, and counts the replies.</summary>
+    public async Task<PingResult> PingAsync(string address, int count, TimeSpan interval, TimeSpan deadline, CancellationToken cancellation = default)
+    {
+        string seconds = interval.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
+        CommandResult result = await Console.RunAsync($"ping -c {count} -i {seconds} -W 10 {address}", deadline, cancellation);
+        Match counts = PingCounts().Match(result.Output);
+        if (!counts.Success)
+        {
+            throw new GuestException($"ping of {address} ended with status {result.ExitStatus}: {result.Output.Trim()}");
+        }
+
+        Match time = PingTimes().Match(result.Output);
+        return new PingResult(
+            int.Parse(counts.Groups[1].ValueSpan, CultureInfo.InvariantCulture),
+            int.Parse(counts.Groups[2].ValueSpan, CultureInfo.InvariantCulture),
+            time.Success ? double.Parse(time.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0);
+    }
+
+    /// <summary>Opens a TCP port for one connection; <see cref="ReceivedSha256Async"/> tells what came.</summary>
+    public Task ListenAsync(int port, CancellationToken cancellation = default) =>
+        Console.RequireAsync($"/lib/cosim/transfer listen {port}", Short, cancellation);
+
+    /// <summary>Sends random data to an open port.</summary>
+    /// <returns>The data's sha256, 64 hexadecimal digits.</returns>
+    public Task<string> SendAsync(string address, int port, long bytes, TimeSpan deadline, CancellationToken cancellation = default) =>
+        Console.RequireAsync($"/lib/cosim/transfer send {address} {port} {bytes}", deadline, cancellation);
+
+    /// <summary>Waits for the end of the connection to the port last opened.</summary>
+    /// <returns>The sha256 of what came, 64 hexadecimal digits.</returns>
+    public Task<string> ReceivedSha256Async(TimeSpan deadline, CancellationToken cancellation = default) =>
+        Console.RequireAsync($"/lib/cosim/transfer received {(int)deadline.TotalSeconds}", deadline + Short, cancellation);
+
+    internal static PciFunction Parse(string line)
+    {
+        string[] words = line.Trim().Split(' ');
+        if (words.Length != 9)
+        {
+            throw new GuestException($"The guest's list of PCI functions has the line \"{line}\", which does not have 9 words.");
+        }
+
+        static string? Name(string word) => word == "-" ? null : word;
+        static uint Number(string word) => uint.Parse(word.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        return new PciFunction(
+            words[0],
+            (ushort)Number(words[1]),
+            (ushort)Number(words[2]),
+            Number(words[3]),
+            Name(words[4]),
+            Name(words[5]),
+            Name(words[6]),
+            int.Parse(words[7], CultureInfo.InvariantCulture),
+            long.Parse(words[8], CultureInfo.InvariantCulture));
+    }
+
+    [GeneratedRegex(@"(\d+) packets transmitted, (\d+) packets received")]
+    private static partial Regex PingCounts();
+
+    [GeneratedRegex(@"round-trip min/avg/max = [\d.]+/([\d.]+)/")]
+    private static partial Regex PingTimes();
+}
