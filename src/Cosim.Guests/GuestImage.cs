@@ -13,6 +13,10 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
     /// </summary>
     public const int SerialLines = 3;
 
+    // Parts of a self-contained .NET program that serve debuggers and tracers, and that a guest's memory need not hold.
+    private static readonly HashSet<string> ForDebuggersOnly =
+        ["createdump", "libmscordaccore.so", "libmscordbi.so", "libcoreclrtraceptprovider.so"];
+
     private const string CommonCommandLine = "console=ttyS0 quiet 8250.nr_uarts=4 random.trust_cpu=on";
 
     /// <summary>
@@ -44,7 +48,7 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
         root.AddDirectory("opt/cosim");
         if (backEnd.ProgramFolder is not null)
         {
-            root.AddTree(backEnd.ProgramFolder, "opt/cosim");
+            root.AddTree(backEnd.ProgramFolder, "opt/cosim", ForDebuggersOnly);
         }
 
         foreach ((string path, ReadOnlyMemory<byte> content) in backEnd.Files)
