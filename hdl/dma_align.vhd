@@ -58,7 +58,7 @@ end entity dma_align;
 architecture rtl of dma_align is
 
   type pointers_t is array (0 to 1) of slot_pointer_t;
-  signal free_q : pointers_t;
+  signal free_q : pointers_t := (others => (others => '0'));
 
   signal move : std_ulogic; -- all stages step
 

@@ -83,8 +83,8 @@ architecture rtl of dma_drain is
 
   -- slots: the one of the next byte to write, the one of the next byte to come --
   type pointers_t is array (0 to 1) of slot_pointer_t;
-  signal tail_q       : pointers_t;
-  signal look_q       : pointers_t;
+  signal tail_q       : pointers_t := (others => (others => '0'));
+  signal look_q       : pointers_t := (others => (others => '0'));
   signal look_place_q : natural range 0 to SLOT_BYTES_C-1;
   signal look_left_q  : natural range 0 to DMA_LENGTH_MAX_C;
 

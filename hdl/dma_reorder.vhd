@@ -67,7 +67,7 @@ architecture rtl of dma_reorder is
   type state_t is (S_HEADER, S_PAYLOAD, S_DROP);
 
   -- slots --
-  signal head_q        : slot_pointer_t; -- next to hand out
+  signal head_q        : slot_pointer_t := (others => '0'); -- next to hand out
   signal outstanding_q : std_ulogic_vector(SLOT_COUNT_C-1 downto 0);
   signal fresh_q       : std_ulogic_vector(SLOT_COUNT_C-1 downto 0); -- nothing has come yet
   signal last_q        : std_ulogic_vector(SLOT_COUNT_C-1 downto 0);
