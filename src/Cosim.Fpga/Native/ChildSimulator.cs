@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.ComponentModel;
+using System.Diagnostics;
+
+namespace Cosim.Fpga.Native;
+
+/// <summary>A simulator in a process of its own. It ends when this process does: it holds the other end of its standard input.</summary>
+internal sealed class ChildSimulator : ISimulator
+{
+    private const int KeptLines = 12;
+    private const int ShortestSpin = 4;
+    private const int LongestSpin = 256;
+    private const int PollMilliseconds = 50;
+    private const int QuitMilliseconds = 10_000;
+
+    private readonly LinkRegion region;
+    private readonly Process process;
+    private readonly double hangSeconds;
+    private readonly Queue<string> lines = new();
+    private int spins = LongestSpin;
+
+    /// <summary>Starts the process.</summary>
+    /// <exception cref="FpgaBuildException">The program cannot be started.</exception>
+    public ChildSimulator(string program, string folder, IEnumerable<string> arguments, LinkRegion region, double hangSeconds)
+    {
+        this.region = region;
+        this.hangSeconds = hangSeconds;
+        ProcessStartInfo start = new(program, arguments)
+        {
+            WorkingDirectory = folder,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["COSIM_REGION"] = region.PathForChild;
+        process = new Process { StartInfo = start };
+        process.OutputDataReceived += Keep;
+        process.ErrorDataReceived += Keep;
+        try
+        {
+            process.Start();
+        }
+        catch (Win32Exception exception)
+        {
+            process.Dispose();
+            throw new FpgaBuildException("starting the simulator", program, exception.Message);
+        }
+
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+    }
+
+    /// <summary>Process number, for tests that kill it.</summary>
+    public int ProcessId => process.Id;
+
+    public string? Execute()
+    {
+        uint number = Ring();
+        // The simulator is asked for little at a time while a guest waits for an answer, and for much when it runs alone:
+        // spin only as long as that has been of use lately.
+        for (int i = 0; i < spins; i++)
+        {
+            if (Volatile.Read(ref region.Answer) == number)
+            {
+                spins = Math.Min(LongestSpin, spins * 2);
+                return null;
+            }
+
+            Thread.SpinWait(8);
+        }
+
+        spins = Math.Max(ShortestSpin, spins / 2);
+        Volatile.Write(ref region.AnswerSleeper, 1);
+        Interlocked.MemoryBarrier();
+        string? failure = Sleep(number);
+        Volatile.Write(ref region.AnswerSleeper, 0);
+        return failure;
+    }
+
+    public void Abandon()
+    {
+        if (!process.HasExited)
+        {
+            process.Kill();
+        }
+
+        process.WaitForExit();
+        process.Dispose();
+    }
+
+    public void Dispose()
+    {
+        // A simulator that ends by itself closes its waveform.
+        region.WriteRequest(LinkRegion.CommandQuit, 0, 0);
+        _ = Ring();
+        _ = process.WaitForExit(QuitMilliseconds);
+        Abandon();
+    }
+
+    private uint Ring()
+    {
+        uint number = Interlocked.Increment(ref region.Request);
+        if (Volatile.Read(ref region.RequestSleeper) != 0)
+        {
+            Libc.FutexWake(ref region.Request);
+        }
+
+        return number;
+    }
+
+    private string? Sleep(uint number)
+    {
+        ulong progress = region.Progress;
+        long since = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            uint answer = Volatile.Read(ref region.Answer);
+            if (answer == number)
+            {
+                return null;
+            }
+
+            Libc.FutexWait(ref region.Answer, answer, PollMilliseconds);
+            if (Volatile.Read(ref region.Answer) == number)
+            {
+                return null;
+            }
+
+            if (process.HasExited)
+            {
+                process.WaitForExit(); // for its last lines
+                return $"the simulator ended {Ending()} after cycle {region.Progress}{LastLines()}";
+            }
+
+            if (region.Progress != progress)
+            {
+                progress = region.Progress;
+                since = Stopwatch.GetTimestamp();
+            }
+            else if (Stopwatch.GetElapsedTime(since).TotalSeconds > hangSeconds)
+            {
+                return $"the simulator hangs: no cycle has ended for {hangSeconds:0.#} seconds after cycle {progress}{LastLines()}";
+            }
+        }
+    }
+
+    private string Ending() => process.ExitCode > 128 ? $"by signal {process.ExitCode - 128}" : $"with exit code {process.ExitCode}";
+
+    private string LastLines()
+    {
+        lock (lines)
+        {
+            return lines.Count == 0 ? "" : $"; its last lines:\n{string.Join('\n', lines)}";
+        }
+    }
+
+    private void Keep(object sender, DataReceivedEventArgs line)
+    {
+        if (line.Data is not { Length: > 0 } text)
+        {
+            return;
+        }
+
+        lock (lines)
+        {
+            lines.Enqueue(text);
+            if (lines.Count > KeptLines)
+            {
+                lines.Dequeue();
+            }
+        }
+    }
+}
