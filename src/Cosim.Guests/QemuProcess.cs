@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
+using System.Text.Json.Nodes;
 using Cosim.Guests.Internal;
 
 namespace Cosim.Guests;
@@ -97,6 +98,40 @@ public sealed class QemuProcess : IAsyncDisposable
             throw new GuestException($"{Options.Name} did not come up within {deadline.TotalSeconds:0.#} s. Its kernel's console: {Console.Ending()}{qemu}", e);
         }
     }
+
+    /// <summary>
+    /// Takes a vfio-user function out of the running guest and waits until the guest has let go of it.
+    /// </summary>
+    /// <param name="index">Place of the function in <see cref="QemuOptions.VfioUserSockets"/>.</param>
+    /// <param name="deadline">How long it may take.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    /// <exception cref="GuestException">The guest does not let go of it in time, or QEMU is gone.</exception>
+    public async Task DetachFunctionAsync(int index, TimeSpan deadline, CancellationToken cancellation = default)
+    {
+        string id = QemuCommandLine.FunctionId(index);
+        using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        timer.CancelAfter(deadline);
+        Task<QmpEvent> gone = Monitor.NextEventAsync(e => e.Name == "DEVICE_DELETED" && (string?)e.Data["device"] == id, timer.Token);
+        try
+        {
+            await Monitor.ExecuteAsync("device_del", new JsonObject { ["id"] = id }, timer.Token);
+            await gone;
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw new GuestException($"{Options.Name}: its guest did not let go of function {index} within {deadline.TotalSeconds:0.#} s. Its kernel's console: {Console.Ending()}");
+        }
+    }
+
+    /// <summary>Puts a vfio-user function back into the running guest.</summary>
+    /// <param name="index">Place of the function in <see cref="QemuOptions.VfioUserSockets"/>.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    /// <exception cref="QmpException">QEMU cannot attach to the function's socket, or the function is there already.</exception>
+    public Task AttachFunctionAsync(int index, CancellationToken cancellation = default) =>
+        Monitor.ExecuteAsync("device_add", QemuCommandLine.Function(Options, index), cancellation);
+
+    /// <summary>Resets the machine, as its reset button would; the guest boots anew.</summary>
+    public Task ResetAsync(CancellationToken cancellation = default) => Monitor.ExecuteAsync("system_reset", null, cancellation);
 
     /// <summary>Ends QEMU: by its monitor, by SIGTERM when that does not help, and last by SIGKILL.</summary>
     public async Task StopAsync()

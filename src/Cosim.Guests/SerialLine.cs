@@ -108,7 +108,7 @@ public sealed class SerialLine : IAsyncDisposable
         }
     }
 
-    /// <summary>Joins a terminal to this line until its input ends or <paramref name="cancellation"/> comes.</summary>
+    /// <summary>Joins a terminal to this line until its input ends, the guest is gone or <paramref name="cancellation"/> comes.</summary>
     /// <param name="input">What the user types, byte by byte.</param>
     /// <param name="output">What the user sees.</param>
     /// <param name="cancellation">Ends the session.</param>
@@ -126,7 +126,10 @@ public sealed class SerialLine : IAsyncDisposable
             var buffer = new byte[1024];
             while (true)
             {
-                int length = await input.ReadAsync(buffer, cancellation);
+                // A terminal's stream cannot be cancelled: the wait for it can.
+                Task<int> typed = input.ReadAsync(buffer, cancellation).AsTask();
+                await Task.WhenAny(typed, _reader).WaitAsync(cancellation);
+                int length = _reader.IsCompleted ? 0 : await typed;
                 if (length == 0)
                 {
                     return;

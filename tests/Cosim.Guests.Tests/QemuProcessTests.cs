@@ -122,6 +122,33 @@ public sealed class QemuProcessTests
     }
 
     [Test]
+    public async Task VfioUserFunctions_TwoSockets_AreSeenDetachedAttachedAndSeenAfterReset()
+    {
+        string[] sockets = [Path.Combine(_folder, "f0.sock"), Path.Combine(_folder, "f, 1.sock")];
+        using var first = new PlainFunction(sockets[0], 0x0001);
+        using var second = new PlainFunction(sockets[1], 0x0002);
+        await using QemuProcess qemu = await QemuProcess.StartAsync(HostOne() with { VfioUserSockets = sockets });
+        await qemu.WaitUntilReadyAsync(Deadline);
+        var host = new HostOneShell(qemu.Shell);
+
+        async Task<string> Devices() =>
+            string.Join(' ', from f in await host.ListPciFunctionsAsync() where f.Vendor == 0x1234 select $"{f.Address}={f.Device}");
+        Assert.That(await Devices(), Is.EqualTo("0000:01:00.0=1 0000:02:00.0=2"));
+        string read = "echo 1 >/sys/bus/pci/devices/0000:02:00.0/enable && set -- $(cat /sys/bus/pci/devices/0000:02:00.0/resource) && devmem $1 32";
+        Assert.That(await qemu.Shell.RequireAsync(read, Deadline), Is.EqualTo("0xC0510002"));
+
+        await qemu.DetachFunctionAsync(1, Deadline);
+        Assert.That(await Devices(), Is.EqualTo("0000:01:00.0=1"));
+        await qemu.AttachFunctionAsync(1);
+        await qemu.Shell.RequireAsync("until [ -e /sys/bus/pci/devices/0000:02:00.0/enable ]; do usleep 10000; done", Deadline);
+        Assert.That(await qemu.Shell.RequireAsync(read, Deadline), Is.EqualTo("0xC0510002"));
+
+        await qemu.ResetAsync();
+        await qemu.WaitUntilReadyAsync(Deadline);
+        Assert.That(await Devices(), Is.EqualTo("0000:01:00.0=1 0000:02:00.0=2"));
+    }
+
+    [Test]
     public void StartAsync_ArgumentThatQemuRefuses_ShowsWhatQemuSaid() =>
         Assert.That(
             async () => await QemuProcess.StartAsync(HostOne() with { Arguments = ["-device", "no-such-device"] }),

@@ -71,20 +71,25 @@ internal static class QemuCommandLine
                 // The root bus takes no device while it runs; a root port does.
                 "-device", Json("driver", "pcie-root-port", ("id", $"port{i}"), ("chassis", i + 1), ("slot", i + 1)),
                 "-device",
-                Json(
-                    "driver",
-                    "vfio-user-pci",
-                    ("id", $"function{i}"),
-                    ("bus", $"port{i}"),
-                    ("rombar", 0),
-                    ("x-msg-timeout", (long)options.MessageTimeout.TotalMilliseconds),
-                    ("socket", new JsonObject { ["type"] = "unix", ["path"] = options.VfioUserSockets[i] })),
+                Function(options, i).ToJsonString(),
             ]);
         }
 
         arguments.AddRange(options.Arguments);
         return arguments;
     }
+
+    public static string FunctionId(int index) => $"function{index}";
+
+    public static JsonObject Function(QemuOptions options, int index) => new()
+    {
+        ["driver"] = "vfio-user-pci",
+        ["id"] = FunctionId(index),
+        ["bus"] = $"port{index}",
+        ["rombar"] = 0,
+        ["x-msg-timeout"] = (long)options.MessageTimeout.TotalMilliseconds,
+        ["socket"] = new JsonObject { ["type"] = "unix", ["path"] = options.VfioUserSockets[index] },
+    };
 
     // In QEMU's own option syntax a comma in a value is written twice.
     private static string Escape(string value) => value.Replace(",", ",,", StringComparison.Ordinal);
