@@ -80,7 +80,7 @@ architecture backend_endpoint_rtl of backend_endpoint is
   -- doorbell marks: one bit per device and queue --
   constant MARKS_C : positive := FUNCTIONS_G*QUEUES_G;
 
-  type state_t is (S_IDLE, S_HOST_READ, S_HOST_WRITE, S_REG_READ, S_INT_SEND);
+  type state_t is (S_CLEAR, S_IDLE, S_HOST_READ, S_HOST_WRITE, S_REG_READ, S_INT_SEND);
   signal state : state_t;
 
   signal control     : std_ulogic_vector(31 downto 0);
@@ -128,7 +128,8 @@ begin
       ram_data_v  := acc_data_i;
 
       if (rst_i = '1') then
-        state        <= S_IDLE;
+        state        <= S_CLEAR;
+        place        <= (others => '0');
         control      <= (others => '0');
         be_status    <= (others => '0');
         intx_status  <= (others => '0');
@@ -165,6 +166,15 @@ begin
 
         case state is
 
+          -- empty mailboxes --
+          when S_CLEAR =>
+            ram_write_v := true;
+            ram_data_v  := (others => '0');
+            place       <= place + 1;
+            if (place = 511) then
+              state <= S_IDLE;
+            end if;
+
           when S_IDLE =>
             if (flr = '1') then
               -- Function level reset --------------------------------------------------
@@ -179,6 +189,8 @@ begin
               ack_mark     <= '0';
               post_mark    <= '0';
               bell_mark    <= (others => '0');
+              place        <= (others => '0');
+              state        <= S_CLEAR;
 
             elsif (acc_enable_i = '1') and (acc_ack = '0') then
               -- Access of host 2 -------------------------------------------------------

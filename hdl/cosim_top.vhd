@@ -76,8 +76,8 @@ begin
     report "cosim_top: FUNCTIONS_G must be 1 to 8" severity failure;
   assert (QUEUES_G >= 1) and (QUEUES_G <= 64)
     report "cosim_top: QUEUES_G must be 1 to 64" severity failure;
-  assert (VECTORS_G >= 0) and (VECTORS_G <= 512) and (FUNCTIONS_G*QUEUES_G < 512)
-    report "cosim_top: a function has at most 512 vectors (VECTORS_G; 1 + FUNCTIONS_G x QUEUES_G for the back-end endpoint)" severity failure;
+  assert (VECTORS_G >= 0) and (VECTORS_G <= 512)
+    report "cosim_top: VECTORS_G must be 0 to 512" severity failure;
 
   fpga_inst: entity work.virtio_fpga
   generic map (

@@ -93,7 +93,11 @@ begin
     variable vector_v    : natural range 0 to 16383;
     variable pba_v       : std_ulogic_vector(31 downto 0);
     variable f_v         : natural range 0 to 2**FUNCTION_BITS_C-1;
-    variable e_v         : natural range 0 to ENTRIES_C-1;
+    variable e_v         : natural range 0 to ENTRIES_C-1; -- the entry whose bits change
+    variable mask_set_v  : boolean;
+    variable mask_v      : std_ulogic;
+    variable pend_set_v  : boolean;
+    variable pend_v      : std_ulogic;
   begin
     if rising_edge(clk_i) then
       ram_read_v  := false;
@@ -101,6 +105,10 @@ begin
       ram_entry_v := entry;
       ram_word_v  := "00";
       ram_data_v  := (others => '0');
+      mask_set_v  := false;
+      mask_v      := '1';
+      pend_set_v  := false;
+      pend_v      := '0';
 
       if (rst_i = '1') then
         state   <= S_CLEAR;
@@ -115,6 +123,7 @@ begin
         ack     <= '0';
         valid   <= '0';
       else
+        e_v := to_integer(entry);
         if (allowed /= known) then
           known <= allowed;
           scan  <= '1';
@@ -133,8 +142,8 @@ begin
             ram_write_v := true;
             ram_word_v  := word;
             word        <= word + 1;
-            masked(to_integer(entry))  <= '1';
-            pending(to_integer(entry)) <= '0';
+            mask_set_v  := true;
+            pend_set_v  := true;
             if (word = "11") then
               entry <= entry + 1;
               if (entry(VECTOR_BITS_C-1 downto 0) = 2**VECTOR_BITS_C-1) and ((all_f = '0') or (entry = ENTRIES_C-1)) then
@@ -161,11 +170,12 @@ begin
               vector_v := to_integer(unsigned(acc_address_i(12 downto 4)));
               if (acc_address_i(13) = '1') then -- PBA, read only
                 pba_v := (others => '0');
-                for bit in 0 to 31 loop
-                  vector_v := 32*to_integer(unsigned(acc_address_i(12 downto 2))) + bit;
-                  if (unsigned(acc_address_i(12 downto 6)) = 0) and (vector_v < VECTORS_G) then
-                    pba_v(bit) := pending(f_v * 2**VECTOR_BITS_C + vector_v);
-                  end if;
+                for f in 0 to FUNCTIONS_G-1 loop
+                  for v in 0 to VECTORS_G-1 loop
+                    if (f = f_v) and (unsigned(acc_address_i(12 downto 2)) = v/32) then
+                      pba_v(v mod 32) := pending(f * 2**VECTOR_BITS_C + v);
+                    end if;
+                  end loop;
                 end loop;
                 acc_data_o <= pba_v;
                 ack        <= '1';
@@ -180,8 +190,9 @@ begin
                   acc_data_o(0) <= masked(e_v);
                   ack           <= '1';
                   if (acc_write_i = '1') and (acc_be_i(0) = '1') then
-                    masked(e_v) <= acc_data_i(0);
-                    scan        <= '1';
+                    mask_set_v := true;
+                    mask_v     := acc_data_i(0);
+                    scan       <= '1';
                   end if;
                 else
                   ram_read_v  := true;
@@ -208,7 +219,8 @@ begin
                   ram_entry_v := to_unsigned(e_v, ENTRY_BITS_C);
                   state       <= S_LOAD_LOW;
                 else
-                  pending(e_v) <= '1';
+                  pend_set_v := true;
+                  pend_v     := '1';
                 end if;
               end if;
             end if;
@@ -222,17 +234,19 @@ begin
               ram_write_v := true;
               ram_word_v  := unsigned(acc_address_i(3 downto 2));
               ram_data_v  := merge_bytes_f(ram_q, acc_data_i, acc_be_i);
+              if (acc_address_i(3 downto 2) = "00") then -- message address: of a DW
+                ram_data_v(1 downto 0) := "00";
+              end if;
             end if;
 
           -- look for a pending vector that may be sent now --
           when S_SCAN =>
             f_v := to_integer(entry(ENTRY_BITS_C-1 downto VECTOR_BITS_C));
-            e_v := to_integer(entry);
             if (pending(e_v) = '1') and (masked(e_v) = '0') and (f_v < FUNCTIONS_G) and (allowed(f_v mod FUNCTIONS_G) = '1') then
-              pending(e_v) <= '0';
-              scan         <= '1'; -- and for the rest afterwards
-              ram_read_v   := true;
-              state        <= S_LOAD_LOW;
+              pend_set_v := true;
+              scan       <= '1'; -- and for the rest afterwards
+              ram_read_v := true;
+              state      <= S_LOAD_LOW;
             elsif (entry = ENTRIES_C-1) then
               state <= S_IDLE;
             else
@@ -267,6 +281,14 @@ begin
             end if;
 
         end case;
+      end if;
+
+      -- the bits of one entry --
+      if mask_set_v then
+        masked(e_v) <= mask_v;
+      end if;
+      if pend_set_v then
+        pending(e_v) <= pend_v;
       end if;
 
       -- the memory: one port --

@@ -4,8 +4,9 @@
 -- -------------------------------------------------------------------------------- --
 -- One request at a time. A request becomes one or two accesses of one DW each to   --
 -- configuration space, BAR0 or BAR1 of a function. An access is held until its     --
--- target acknowledges it. The PCI_CFG window of virtio (1.3, 4.1.4.9) is opened    --
--- here: an access to pci_cfg_data becomes one to BAR0.                             --
+-- target acknowledges it; where no byte is enabled the target changes nothing. The --
+-- PCI_CFG window of virtio (1.3, 4.1.4.9) is opened here: an access to             --
+-- pci_cfg_data becomes one to BAR0.                                                --
 -- ================================================================================ --
 
 library ieee;
@@ -78,7 +79,9 @@ architecture pcie_completer_rtl of pcie_completer is
   signal lower_address : std_ulogic_vector(6 downto 0);
   signal second        : std_ulogic; -- a second DW is to come
   signal upper         : std_ulogic; -- it is the second DW
-  signal shift         : std_ulogic_vector(1 downto 0); -- byte lane of the PCI_CFG window
+  signal window        : std_ulogic; -- through the PCI_CFG window
+  signal shift         : std_ulogic_vector(1 downto 0); -- and from this byte lane on
+  signal enables       : std_ulogic_vector(3 downto 0);
   signal acc_config    : std_ulogic;
   signal acc_bar0      : std_ulogic;
   signal acc_bar1      : std_ulogic;
@@ -87,22 +90,22 @@ architecture pcie_completer_rtl of pcie_completer is
   signal length        : std_ulogic_vector(9 downto 0);
 
   -- lowest enabled byte --
-  function lowest_f(enables : std_ulogic_vector(3 downto 0)) return natural is
+  function lowest_f(be : std_ulogic_vector(3 downto 0)) return natural is
   begin
-    if (enables(0) = '1') then return 0;
-    elsif (enables(1) = '1') then return 1;
-    elsif (enables(2) = '1') then return 2;
-    elsif (enables(3) = '1') then return 3;
+    if (be(0) = '1') then return 0;
+    elsif (be(1) = '1') then return 1;
+    elsif (be(2) = '1') then return 2;
+    elsif (be(3) = '1') then return 3;
     else return 0;
     end if;
   end function lowest_f;
 
   -- highest enabled byte --
-  function highest_f(enables : std_ulogic_vector(3 downto 0)) return natural is
+  function highest_f(be : std_ulogic_vector(3 downto 0)) return natural is
   begin
-    if (enables(3) = '1') then return 3;
-    elsif (enables(2) = '1') then return 2;
-    elsif (enables(1) = '1') then return 1;
+    if (be(3) = '1') then return 3;
+    elsif (be(2) = '1') then return 2;
+    elsif (be(1) = '1') then return 1;
     else return 0;
     end if;
   end function highest_f;
@@ -126,10 +129,12 @@ begin
     if rising_edge(clk_i) then
       if (rst_i = '1') then
         state      <= S_IDLE;
-        bus_device <= (others => '0');
+        bus_device <= "0000000100000"; -- bus 1, device 0 until it is told
         acc_config <= '0';
         acc_bar0   <= '0';
         acc_bar1   <= '0';
+        read       <= '0';
+        length     <= (others => '0');
       else
         case state is
 
@@ -153,11 +158,12 @@ begin
               second        <= '0';
               upper         <= '0';
               shift         <= "00";
+              window        <= '0';
               data          <= (others => '0');
               length        <= "0000000001";
               acc_write_o   <= '0';
               acc_data_o    <= req_data_i(31 downto 0);
-              acc_be_o      <= first_be_v;
+              enables       <= first_be_v;
 
               case type_v is
 
@@ -184,12 +190,10 @@ begin
                       enables_v  := "0000";
                       case window_length_i(number_v) is
                         when x"00000001" =>
-                          enables_v(to_integer(unsigned(offset_v(1 downto 0)))) := '1';
+                          enables_v := "0001";
                         when x"00000002" =>
-                          if (offset_v(1 downto 0) = "00") then
+                          if (offset_v(0) = '0') then
                             enables_v := "0011";
-                          elsif (offset_v(1 downto 0) = "10") then
-                            enables_v := "1100";
                           end if;
                         when x"00000004" =>
                           if (offset_v(1 downto 0) = "00") then
@@ -197,12 +201,17 @@ begin
                           end if;
                         when others => null;
                       end case;
+                      if (type_v(6) = '1') then
+                        enables_v := enables_v and first_be_v;
+                      end if;
+                      enables_v := std_ulogic_vector(shift_left(unsigned(enables_v), to_integer(unsigned(offset_v(1 downto 0)))));
                       if (unsigned(window_bar_i(number_v)) = 0) and (unsigned(offset_v(31 downto BAR0_BITS_G)) = 0) and
                          (enables_v /= "0000") and (first_be_v /= "0000") then
+                        window     <= '1';
                         acc_bar0   <= '1';
                         address    <= offset_v(15 downto 2) & "00";
                         shift      <= offset_v(1 downto 0);
-                        acc_be_o   <= enables_v;
+                        enables    <= enables_v;
                         acc_data_o <= std_ulogic_vector(shift_left(unsigned(req_data_i(31 downto 0)), 8*to_integer(unsigned(offset_v(1 downto 0)))));
                       else
                         state <= S_COMPLETE;
@@ -261,13 +270,11 @@ begin
                       else
                         address(BAR1_BITS_G-1 downto 0) <= address_v(BAR1_BITS_G-1 downto 0);
                       end if;
-                      if (length_v = 2) or (first_be_v /= "0000") then -- a zero-length access touches nothing
-                        state <= S_ACCESS;
-                        if bar0_v then
-                          acc_bar0 <= '1';
-                        else
-                          acc_bar1 <= '1';
-                        end if;
+                      state <= S_ACCESS;
+                      if bar0_v then
+                        acc_bar0 <= '1';
+                      else
+                        acc_bar1 <= '1';
                       end if;
                     end if;
                   end if;
@@ -293,6 +300,9 @@ begin
               ack_v  := bar1_ack_i;
               data_v := bar1_data_i;
             end if;
+            if (window = '1') then
+              data_v := merge_bytes_f(x"00000000", data_v, enables);
+            end if;
             if (ack_v = '1') then
               if (upper = '1') then
                 data(63 downto 32) <= data_v;
@@ -303,7 +313,7 @@ begin
                 upper      <= '1';
                 address    <= std_ulogic_vector(unsigned(address) + 4);
                 acc_data_o <= req_data_i(63 downto 32);
-                acc_be_o   <= req_header_i(39 downto 36);
+                enables    <= req_header_i(39 downto 36);
               else
                 acc_config <= '0';
                 acc_bar0   <= '0';
@@ -337,6 +347,7 @@ begin
   acc_bar0_o    <= acc_bar0;
   acc_bar1_o    <= acc_bar1;
   acc_address_o <= address;
+  acc_be_o      <= enables;
 
   requester_o <= bus_device & "000";
 

@@ -104,7 +104,7 @@ architecture pcie_port_rtl of pcie_port is
   signal requester                               : std_ulogic_vector(15 downto 0);
 
   -- INTx --
-  signal intx_wanted, intx_level              : std_ulogic_vector(FUNCTIONS_G-1 downto 0);
+  signal intx_level                           : std_ulogic_vector(FUNCTIONS_G-1 downto 0);
   signal intx_pending, intx_valid, intx_ready : std_ulogic;
   signal intx_header                          : tlp_header_t;
 
@@ -217,7 +217,7 @@ begin
     id_i            => id_i,
     class_i         => class_i,
     subsystem_i     => subsystem_i,
-    intx_i          => intx_wanted,
+    intx_i          => intx_i,
     memory_enable_o => memory_enable,
     bus_master_o    => bus_master,
     intx_disable_o  => intx_disable,
@@ -240,8 +240,7 @@ begin
 
   -- Interrupts -------------------------------------------------------------------------
   -- ------------------------------------------------------------------------------------
-  intx_wanted <= intx_i and (not msix_enable);
-  intx_level  <= intx_wanted and (not intx_disable);
+  intx_level <= intx_i and (not msix_enable) and (not intx_disable);
 
   intx_inst: entity work.intx_messages
   generic map (

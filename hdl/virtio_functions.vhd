@@ -127,8 +127,8 @@ architecture virtio_functions_rtl of virtio_functions is
 
   type state_t is (
     S_IDLE, S_CLEAR,
-    S_HOST_READ, S_HOST_WRITE, S_SIZE_LIMIT, S_SIZE_SIZE, S_SIZE_VECTOR, S_SIZE_STORE, S_CONFIG_STORE,
-    S_REG_READ, S_REG_SIZE,
+    S_HOST_READ, S_HOST_WRITE, S_QUEUE_RESET, S_SIZE_LIMIT, S_SIZE_SIZE, S_SIZE_VECTOR, S_SIZE_STORE, S_CONFIG_STORE,
+    S_REG_READ, S_REG_SIZE, S_REG_RESET,
     S_INT_QUEUE, S_INT_RAISE, S_INT_SEND,
     S_EV_NOTIFY, S_EV_CONFIG_PLACE, S_EV_CONFIG_VALUE);
   signal state : state_t;
@@ -236,7 +236,7 @@ begin
         state <= S_CLEAR;
         for f in 0 to FUNCTIONS_G-1 loop
           pci_id(f)         <= x"10401AF4";
-          class_revision(f) <= (others => '0');
+          class_revision(f) <= x"FF000001";
           subsystem(f)      <= (others => '0');
           device_lo(f)      <= (others => '0');
           device_hi(f)      <= (others => '0');
@@ -430,9 +430,9 @@ begin
                         elsif (acc_be_i(2) = '1') and (acc_data_i(23 downto 16) = x"01") and
                               ((acc_be_i(3) = '0') or (acc_data_i(31 downto 24) = x"00")) and
                               (device_status(f_v)(STATUS_FEATURES_OK_C) = '1') and (driver_hi(f_v)(F_RING_RESET_C) = '1') then
-                          ram_write_v := true;
-                          ram_data_v  := x"00000001";
-                          q_reset_mark(f_v*QUEUES_G + q_v) <= '1';
+                          acc_ack    <= '0';
+                          ram_read_v := true;
+                          state      <= S_QUEUE_RESET;
                         end if;
                       end if;
                     when others => null;
@@ -480,7 +480,7 @@ begin
                   end if;
 
                 when others => -- NOTIFY
-                  if (acc_write_i = '1') and (acc_be_i(0) = '1') and (word_v < QUEUES_G) then
+                  if (acc_write_i = '1') and (acc_be_i /= "0000") and (word_v < QUEUES_G) then
                     if (word_v < unsigned(num_queues(f_v))) then
                       ram_write_v   := true;
                       ram_address_v := queue_word_f(f_v, word_v, R_NOTIFY_C);
@@ -591,12 +591,9 @@ begin
                         exists(f_v*QUEUES_G + q_v) <= '1';
                       end if;
                     elsif (word_v = R_RESET_C) then
-                      reg_ack     <= '0';
-                      clear_from  <= queue_word_f(f_v, q_v, 0);
-                      clear_to    <= queue_word_f(f_v, q_v, 15);
-                      clear_reg   <= '1';
-                      notify_mark(f_v*QUEUES_G + q_v) <= '0';
-                      state       <= S_CLEAR;
+                      reg_ack    <= '0';
+                      ram_read_v := true;
+                      state      <= S_REG_RESET;
                     end if;
                   elsif (word_v <= R_RESET_C) then
                     reg_ack    <= '0';
@@ -622,7 +619,7 @@ begin
                     by_config <= '1';
                     vector    <= config_vector(f_v);
                     state     <= S_INT_RAISE;
-                  elsif (unsigned(int_index_i) < QUEUES_G) then
+                  elsif (unsigned(int_index_i) < unsigned(num_queues(f_v))) then
                     ram_read_v    := true;
                     ram_address_v := queue_word_f(f_v, to_integer(unsigned(int_index_i(QUEUE_BITS_C-1 downto 0))), R_VECTOR_C);
                     state         <= S_INT_QUEUE;
@@ -716,6 +713,8 @@ begin
               reset_pending(f_v) <= '1';
               reset_mark(f_v)    <= '1';
               status_mark(f_v)   <= '0';
+              config_mark(f_v)   <= '0';
+              config_count(f_v)  <= (others => '0');
               for m in 0 to MARKS_C-1 loop
                 if (m / QUEUES_G = f_v) then
                   notify_mark(m)  <= '0';
@@ -759,6 +758,16 @@ begin
             ram_data_v    := merge_bytes_f(ram_q, acc_data_i, acc_be_i);
             acc_ack       <= '1';
             state         <= S_IDLE;
+
+          when S_QUEUE_RESET => -- told once
+            if (ram_q(0) = '0') then
+              ram_write_v   := true;
+              ram_address_v := queue_word_f(f_job, q_job, R_RESET_C);
+              ram_data_v    := x"00000001";
+              q_reset_mark(f_job*QUEUES_G + q_job) <= '1';
+            end if;
+            acc_ack <= '1';
+            state   <= S_IDLE;
 
           when S_SIZE_LIMIT =>
             limit         <= ram_q(15 downto 0);
@@ -833,6 +842,17 @@ begin
               ram_read_v    := true;
               ram_address_v := queue_word_f(f_job, q_job, R_LIMIT_C);
               state         <= S_REG_READ;
+            end if;
+
+          when S_REG_RESET => -- acknowledges a reset of the queue
+            if (ram_q(0) = '1') then
+              clear_from <= queue_word_f(f_job, q_job, 0);
+              clear_to   <= queue_word_f(f_job, q_job, R_RESET_C);
+              clear_reg  <= '1';
+              state      <= S_CLEAR;
+            else
+              reg_ack <= '1';
+              state   <= S_IDLE;
             end if;
 
           -- Interrupts ---------------------------------------------------------------------

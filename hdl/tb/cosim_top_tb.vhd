@@ -251,7 +251,7 @@ begin
     -- configuration space --
     config_read(0, 1, 16#00#);
     check(word_v, x"10421AF4", "PCI id");
-    check(header_v(63 downto 48), x"0001", "completer before the first CfgWr0");
+    check(header_v(63 downto 48), x"0101", "completer");
     config_read(0, 1, 16#0C#);
     check(word_v, x"00800000", "header type");
     config_read(0, 2, 16#00#, CPL_UR_C);
