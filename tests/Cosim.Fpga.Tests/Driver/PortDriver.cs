@@ -251,8 +251,10 @@ internal sealed class PortDriver
 
     public void WriteRegister(uint address, uint value) => Command(RegisterMap.Opcode.RegWrite, dw2: address, dw4: value);
 
+    /// <summary>Reads a register once all that was sent before has had its effect.</summary>
     public uint ReadRegister(uint address)
     {
+        Settle();
         ManagementPacket answer = AwaitManagement(Command(RegisterMap.Opcode.RegRead, dw2: address));
         Assert.That((answer.Opcode, answer.Dw2), Is.EqualTo((RegisterMap.Opcode.RegData, address)));
         return answer.Dw4;
