@@ -126,13 +126,13 @@ public readonly ref struct Tlp
 
     /// <summary>
     /// The bytes of a completion with data that were asked for: <see cref="Payload"/> from <see cref="LowerAddress"/> on,
-    /// not more than <see cref="ByteCount"/>.
+    /// not more than <see cref="ByteCount"/>; empty without data.
     /// </summary>
     public ReadOnlySpan<byte> CompletionBytes
     {
         get
         {
-            ReadOnlySpan<byte> bytes = Payload[(LowerAddress & 3)..];
+            ReadOnlySpan<byte> bytes = HasData ? Payload[(LowerAddress & 3)..] : default;
             return bytes.Length > ByteCount ? bytes[..ByteCount] : bytes;
         }
     }
