@@ -96,6 +96,8 @@ architecture rtl of dma_engine is
   signal alloc          : std_ulogic_vector(1 downto 0);
   signal alloc_place    : natural range 0 to 127;
   signal alloc_length   : natural range 0 to 128;
+  signal alloc_lead     : natural range 0 to 3;
+  signal alloc_bytes    : natural range 0 to 512;
   signal alloc_last     : std_ulogic;
   signal alloc_refuse   : std_ulogic;
   signal p0_alloc_tag   : unsigned(4 downto 0);
@@ -212,6 +214,8 @@ begin
     alloc_o         => alloc,
     alloc_place_o   => alloc_place,
     alloc_length_o  => alloc_length,
+    alloc_lead_o    => alloc_lead,
+    alloc_bytes_o   => alloc_bytes,
     alloc_last_o    => alloc_last,
     alloc_refuse_o  => alloc_refuse,
     read_header_o   => read_header,
@@ -234,6 +238,8 @@ begin
     alloc_i        => alloc(0),
     alloc_place_i  => alloc_place,
     alloc_length_i => alloc_length,
+    alloc_lead_i   => alloc_lead,
+    alloc_bytes_i  => alloc_bytes,
     alloc_last_i   => alloc_last,
     alloc_refuse_i => alloc_refuse,
     cpl_data_i     => p0_cpl_data_i,
@@ -265,6 +271,8 @@ begin
     alloc_i        => alloc(1),
     alloc_place_i  => alloc_place,
     alloc_length_i => alloc_length,
+    alloc_lead_i   => alloc_lead,
+    alloc_bytes_i  => alloc_bytes,
     alloc_last_i   => alloc_last,
     alloc_refuse_i => alloc_refuse,
     cpl_data_i     => p1_cpl_data_i,

@@ -50,6 +50,8 @@ entity dma_issue is
     alloc_o         : out std_ulogic_vector(1 downto 0);
     alloc_place_o   : out natural range 0 to 127;
     alloc_length_o  : out natural range 0 to 128;
+    alloc_lead_o    : out natural range 0 to 3;
+    alloc_bytes_o   : out natural range 0 to SLOT_BYTES_C;
     alloc_last_o    : out std_ulogic;
     alloc_refuse_o  : out std_ulogic;
     -- MRd, one bit per port --
@@ -202,6 +204,8 @@ begin
   alloc_o(1) <= step when port_q = 1 else '0';
   alloc_place_o <= place / 4;
   alloc_length_o <= dws;
+  alloc_lead_o <= place mod 4;
+  alloc_bytes_o <= bytes;
   alloc_last_o <= '1' when bytes = left_q or bus_master = '0' else '0';
   alloc_refuse_o <= not bus_master;
 

@@ -8,6 +8,7 @@
 -- part of a rotated beat that belongs to the next row waits one cycle: the next    --
 -- beat of the packet, or the header beat of the next one, leaves room for it.      --
 -- Slots are freed by the writing side, in order (free_i).                          --
+-- A completion that does not continue a read (tag, Length, Byte Count) is dropped. --
 -- ================================================================================ --
 
 library ieee;
@@ -31,6 +32,8 @@ entity dma_reorder is
     alloc_i        : in  std_ulogic;
     alloc_place_i  : in  natural range 0 to 127; -- first DW in the slot
     alloc_length_i : in  natural range 0 to 128; -- DWs
+    alloc_lead_i   : in  natural range 0 to 3;   -- bytes of the first DW before the first one asked for
+    alloc_bytes_i  : in  natural range 0 to SLOT_BYTES_C;
     alloc_last_i   : in  std_ulogic;             -- last read of its command
     alloc_refuse_i : in  std_ulogic;             -- no read is made: Bus Master Enable is 0
     -- completions --
@@ -59,6 +62,8 @@ architecture rtl of dma_reorder is
 
   type place_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(6 downto 0);
   type length_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(7 downto 0);
+  type lead_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(1 downto 0);
+  type bytes_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(9 downto 0);
   type status_array_t is array (0 to SLOT_COUNT_C-1) of dma_status_t;
   type age_array_t is array (0 to SLOT_COUNT_C-1) of natural range 0 to 4;
 
@@ -73,6 +78,8 @@ architecture rtl of dma_reorder is
   signal last_q        : std_ulogic_vector(SLOT_COUNT_C-1 downto 0);
   signal place_q       : place_array_t;  -- first DW, as handed out
   signal length_q      : length_array_t; -- DWs asked for
+  signal lead_q        : lead_array_t;
+  signal bytes_q       : bytes_array_t;  -- bytes asked for
   signal taken_q       : length_array_t; -- DWs that have come, if not fresh
   signal status_q      : status_array_t;
   signal age_q         : age_array_t;    -- ticks since the read
@@ -187,6 +194,7 @@ begin
     variable slot_v     : natural range 0 to SLOT_COUNT_C-1;
     variable before_v   : natural range 0 to 128;
     variable dws_v      : natural range 0 to 1023;
+    variable left_v     : integer range -4*128 to SLOT_BYTES_C;
     variable position_v : unsigned(6 downto 0);
     variable turn_v     : natural range 0 to 7;
   begin
@@ -218,6 +226,8 @@ begin
         last_q(slot_v) <= alloc_last_i;
         place_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_place_i, 7));
         length_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_length_i, 8));
+        lead_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_lead_i, 2));
+        bytes_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_bytes_i, 10));
         age_q(slot_v) <= 0;
         status_q(slot_v) <= DMA_OK_C;
         if alloc_refuse_i = '1' then
@@ -239,16 +249,18 @@ begin
             end if;
             if cpl_data_i(79 downto 77) = "000" and outstanding_q(slot_v) = '1' then
               before_v := 0;
+              left_v := to_integer(unsigned(bytes_q(slot_v)));
               if fresh_q(slot_v) = '0' then
                 before_v := to_integer(unsigned(taken_q(slot_v)));
+                left_v := left_v + to_integer(unsigned(lead_q(slot_v))) - 4 * before_v;
               end if;
               dws_v := to_integer(unsigned(cpl_data_i(9 downto 0)));
               position_q <= unsigned(place_q(slot_v)) + before_v;
-              if cpl_data_i(47 downto 45) /= CPL_SC_C or cpl_data_i(31 downto 24) /= TLP_CPLD_C or cpl_last_i = '1' or
-                 dws_v = 0 or before_v + dws_v > to_integer(unsigned(length_q(slot_v))) then
+              if cpl_data_i(47 downto 45) /= CPL_SC_C then
                 outstanding_q(slot_v) <= '0';
                 status_q(slot_v) <= DMA_REFUSED_C;
-              else
+              elsif cpl_data_i(31 downto 24) = TLP_CPLD_C and cpl_last_i = '0' and dws_v /= 0 and
+                    before_v + dws_v <= to_integer(unsigned(length_q(slot_v))) and to_integer(unsigned(cpl_data_i(43 downto 32))) = left_v then
                 total_q <= before_v + dws_v;
                 state_q <= S_PAYLOAD;
               end if;

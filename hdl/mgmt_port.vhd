@@ -6,8 +6,8 @@
 -- queued them, so what follows them is not held up. Sending takes turns between    --
 -- events and the rest (answers before ends of DMA commands).                       --
 -- A MEM_READ or MEM_WRITE whose length is 0, above 4096 or not a multiple of 4, or --
--- whose offset is not a multiple of 32, counts as outside scratch; the answer to   --
--- such a MEM_READ has no payload and length 0.                                     --
+-- whose offset is not a multiple of 32, counts as outside scratch; such a MEM_READ --
+-- is answered with zeros, its length rounded down to what is allowed.              --
 -- A DMA_DONE with a status other than OK has no payload.                           --
 -- ================================================================================ --
 
@@ -94,7 +94,6 @@ architecture rtl of mgmt_port is
   signal wrow_q   : unsigned(14 downto 0);
   signal wleft_q  : natural range 0 to MEM_LENGTH_MAX_C/4; -- DWs
   signal inside_q : std_ulogic; -- the range is inside scratch
-  signal legal_q  : std_ulogic; -- it has a legal length and offset
 
   -- packets sent --
   type tx_state_t is (S_IDLE, S_TX_HEADER, S_TX_PAYLOAD);
@@ -116,15 +115,11 @@ architecture rtl of mgmt_port is
     return header(32*dw+31 downto 32*dw);
   end function word_f;
 
-  -- length and offset of MEM_READ and MEM_WRITE --
-  function legal_f(length : unsigned(31 downto 0); offset : unsigned(31 downto 0)) return boolean is
-  begin
-    return length /= 0 and length <= MEM_LENGTH_MAX_C and length(1 downto 0) = "00" and offset(4 downto 0) = "00000";
-  end function legal_f;
-
+  -- MEM_READ and MEM_WRITE: legal and inside scratch --
   function inside_f(length : unsigned(31 downto 0); offset : unsigned(31 downto 0)) return boolean is
   begin
-    return offset(31 downto 20) = x"000" and to_integer(offset(19 downto 0)) + to_integer(length(12 downto 0)) <= SCRATCH_BYTES_G;
+    return length /= 0 and length <= MEM_LENGTH_MAX_C and length(1 downto 0) = "00" and offset(4 downto 0) = "00000" and
+           offset(31 downto 20) = x"000" and to_integer(offset(19 downto 0)) + to_integer(length(12 downto 0)) <= SCRATCH_BYTES_G;
   end function inside_f;
 
 begin
@@ -180,8 +175,7 @@ begin
   commands: process(clk_i)
     variable length_v : unsigned(31 downto 0);
     variable offset_v : unsigned(31 downto 0);
-    variable legal_v  : std_ulogic;
-    variable inside_v : std_ulogic;
+    variable dws_v    : natural range 0 to MEM_LENGTH_MAX_C/4;
     variable finish_v : boolean; -- the command is executed
   begin
     if rising_edge(clk_i) then
@@ -204,21 +198,16 @@ begin
                 re_q <= '1';
                 state_q <= S_REGISTER;
               when OP_MEM_WRITE_C | OP_MEM_READ_C =>
-                legal_v := '0';
-                inside_v := '0';
-                if legal_f(length_v, offset_v) then
-                  legal_v := '1';
-                  if inside_f(length_v, offset_v) then
-                    inside_v := '1';
-                  end if;
+                inside_q <= '0';
+                if inside_f(length_v, offset_v) then
+                  inside_q <= '1';
                 end if;
-                legal_q <= legal_v;
-                inside_q <= inside_v;
                 wrow_q <= offset_v(19 downto 5);
-                wleft_q <= 0;
-                if legal_v = '1' then
-                  wleft_q <= to_integer(length_v(12 downto 2));
+                dws_v := MEM_LENGTH_MAX_C/4;
+                if length_v < MEM_LENGTH_MAX_C then
+                  dws_v := to_integer(length_v(11 downto 2));
                 end if;
+                wleft_q <= dws_v;
                 if unsigned(rx_data_i(7 downto 0)) = OP_MEM_READ_C then
                   state_q <= S_MEM_READ;
                 elsif rx_last_i = '0' then
@@ -355,9 +344,7 @@ begin
               header_v(159 downto 128) := value_q;
             else
               header_v(7 downto 0) := std_ulogic_vector(to_unsigned(OP_MEM_DATA_C, 8));
-              if legal_q = '1' then
-                header_v(63 downto 32) := word_f(header_q, 1);
-              end if;
+              header_v(63 downto 32) := std_ulogic_vector(to_unsigned(4 * wleft_q, 32));
               tx_left_q <= wleft_q;
               tx_row_q <= wrow_q;
               tx_zero_q <= not inside_q;

@@ -88,6 +88,7 @@ begin
     variable piece_v    : natural := 0; -- bytes of the completion under way
     variable beat_dw_v  : natural := 0; -- its DWs still to send
     variable from_v     : natural := 0; -- index of the next DW to send
+    variable stray_v    : natural := 0;
     variable cpl_v      : tlp_header_t;
     variable status_v   : std_ulogic_vector(2 downto 0);
 
@@ -238,6 +239,18 @@ begin
         end if;
         if dice_v = 0 then
           null; -- a gap
+        elsif stress_i = '1' and stray_v > 0 and beat_dw_v = 0 then -- one that continues no read
+          stray_v := 0;
+          draw(seed1, seed2, 0, 31, pick_v);
+          cpl_data_o <= (others => '0');
+          cpl_data_o(127 downto 0) <= completion_header_f(
+            length => "0000000011", completer => x"0000", status => CPL_SC_C, byte_count => x"209", requester => requester_i,
+            tag => std_ulogic_vector(to_unsigned(8 * pick_v, 8)), lower_address => "0000000"); -- no read is 521 bytes long
+          cpl_keep_o <= x"07";
+          cpl_valid_o <= '1';
+          cpl_last_o <= '0';
+          from_v := 0;
+          beat_dw_v := 3;
         elsif beat_dw_v /= 0 then
           cpl_data_o <= (others => 'X');
           cpl_keep_o <= x"00";
@@ -309,6 +322,10 @@ begin
               cpl_last_o <= '0';
               reads_v(pick_v).index := reads_v(pick_v).index + piece_v;
               reads_v(pick_v).left := reads_v(pick_v).left - piece_v;
+              draw(seed1, seed2, 0, 9, dice_v);
+              if dice_v = 0 then
+                stray_v := 1;
+              end if;
               if reads_v(pick_v).left = 0 then
                 reads_v(pick_v).asked := false;
               end if;

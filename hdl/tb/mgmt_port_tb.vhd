@@ -515,10 +515,15 @@ begin
           for i in 8 to 23 loop
             assert packets.get(answer, i) = x"00000000" report "outside scratch: not zero" severity failure;
           end loop;
-          mem_read(4, 64);
-          want(OP_MEM_DATA_C, 0, hex(0), hex(4), 0, tag);
-          mem_read(0, 4100);
+          mem_read(4, 70);
+          want(OP_MEM_DATA_C, 0, hex(68), hex(4), 17, tag);
+          mem_read(0, 3);
           want(OP_MEM_DATA_C, 0, hex(0), hex(0), 0, tag);
+          mem_read(0, 4100);
+          want(OP_MEM_DATA_C, 0, hex(4096), hex(0), 1024, tag);
+          for i in 8 to 1031 loop
+            assert packets.get(answer, i) = x"00000000" report "wrong length: not zero" severity failure;
+          end loop;
 
         when 5 => -- no such command, with and without payload
           send(16#7F#, hex(8), hex(0), hex(0), hex(0), hex(0), hex(0), hex(0));
