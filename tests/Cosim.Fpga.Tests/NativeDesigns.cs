@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga.Native;
-using NUnit.Framework;
 
 namespace Cosim.Fpga.Tests;
 

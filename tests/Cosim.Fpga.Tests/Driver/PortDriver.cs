@@ -19,6 +19,9 @@ internal sealed class PortDriver
     private const ulong CycleLimit = 400_000;
     private const int Tags = 32;
 
+    // A read that is never answered keeps its tag for this long.
+    private const ulong CompletionTimeout = 65536;
+
     private readonly Dictionary<(int Port, int Tag), Answer> answers = [];
     private readonly Dictionary<int, ManagementPacket> managementAnswers = [];
     private readonly ulong[][] tagFreeAt = [new ulong[Tags], new ulong[Tags]];
@@ -389,7 +392,7 @@ internal sealed class PortDriver
         CheckRequest(output, tlp, Limits[(port, tlp.RequesterId.Function)].ReadRequest);
         Assert.That(tlp.Tag, Is.LessThan(Tags), $"tags 0 to 31: {output}");
         Assert.That(tagFreeAt[port][tlp.Tag], Is.LessThanOrEqualTo(output.Cycle), $"the tag is not in use: {output}");
-        tagFreeAt[port][tlp.Tag] = ulong.MaxValue;
+        tagFreeAt[port][tlp.Tag] = output.Cycle + CompletionTimeout;
         (bool serve, CompletionStatus? refusal) = Refuse?.Invoke(port, tlp.ByteAddress) ?? (true, null);
         bool isMemory = Memory[port].TryGet(tlp.ByteAddress, tlp.RequestBytes, out Span<byte> bytes);
         ulong at = output.Cycle + Latency + (ulong)(Jitter > 0 ? random.Next(Jitter) : 0);
@@ -417,12 +420,12 @@ internal sealed class PortDriver
             int sent = TlpWriter.CompletionData(
                 buffer, completer, tlp.RequesterId, tlp.Tag, left, (byte)(address & 0x7F), bytes.Slice(bytes.Length - left, length));
             Fpga.Send(port, buffer.AsSpan(0, sent), at);
+            tagFreeAt[port][tlp.Tag] = at;
             left -= length;
             address += (ulong)length;
             at += (ulong)(Jitter > 0 ? random.Next(Jitter) : 0);
         }
 
-        tagFreeAt[port][tlp.Tag] = at;
         CountReads(port, output.Cycle);
     }
 
