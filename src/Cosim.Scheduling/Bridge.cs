@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
+using Cosim.Fpga;
+using Cosim.VfioUser;
+
+namespace Cosim.Scheduling;
+
+/// <summary>Where a bridge stands.</summary>
+public enum BridgeState
+{
+    /// <summary>The FPGA is being looked at; sockets do not exist yet.</summary>
+    Starting,
+
+    /// <summary>Sockets exist; no back end has described the devices yet.</summary>
+    LinkDown,
+
+    /// <summary>The devices are described (or the design is the user's own): host 1 is served.</summary>
+    LinkUp,
+
+    /// <summary>The FPGA is lost; <see cref="Bridge.Reset"/> brings it back.</summary>
+    Failed,
+
+    /// <summary>Ended.</summary>
+    Stopped,
+}
+
+/// <summary>
+/// The transaction scheduler: one bridge, one loop, one thread. It takes the hosts' transactions in the order they come, runs the
+/// FPGA, serves its DMA and interrupts, keeps the shadow vrings in step, and sleeps when there is nothing to do.
+/// </summary>
+/// <remarks>Public members may be called from any thread; tasks end off the bridge's thread.</remarks>
+public sealed partial class Bridge : IDisposable
+{
+    private static readonly long s_slice = Stopwatch.Frequency / 2000;
+
+    private readonly BridgeOptions _options;
+    private readonly EventLoop _loop = new();
+    private readonly IFpga _fpga;
+    private readonly Port[] _ports;
+    private readonly ReportLimiter _reports;
+    private readonly Thread _thread;
+    private readonly Lock _postLock = new();
+    private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private List<Action> _posted = [];
+    private List<Action> _posting = [];
+    private VirtioFpga? _virtio;
+    private int _disposed;
+    private bool _ended;
+    private volatile bool _stop;
+    private volatile BridgeState _state = BridgeState.Starting;
+    private volatile string? _failure;
+    private ulong _runLimit = 256;
+    private long _busyTicks;
+
+    /// <summary>Makes the FPGA and starts the bridge's thread.</summary>
+    /// <exception cref="ArgumentException">Options that contradict each other or the FPGA.</exception>
+    public Bridge(BridgeOptions options)
+    {
+        _options = options;
+        ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
+        _reports = new ReportLimiter(options.Log, TimeProvider.System);
+        _fpga = FpgaFactory.Create(options.Fpga);
+        int links = Math.Min(_fpga.PortCount, 2);
+        if (options.Hosts.Count > links)
+        {
+            _fpga.Dispose();
+            throw new ArgumentException($"bridge {options.Name}: {options.Hosts.Count} hosts are given; the FPGA has {links} PCIe ports", nameof(options));
+        }
+
+        _ports = new Port[options.Hosts.Count];
+        for (int i = 0; i < _ports.Length; i++)
+        {
+            _ports[i] = new Port(_fpga, _loop, i, options.Hosts[i], options, _reports.Report);
+        }
+
+        _thread = new Thread(Run) { Name = $"bridge {options.Name}", IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>Ends when the sockets exist; fails if they cannot be made or the FPGA is lost at once.</summary>
+    public Task Started => _started.Task;
+
+    /// <summary>Where the bridge stands.</summary>
+    public BridgeState State => _state;
+
+    /// <summary>Why the FPGA is lost, while <see cref="State"/> is <see cref="BridgeState.Failed"/>.</summary>
+    public string? Failure => _failure;
+
+    /// <summary>Told at each change of <see cref="State"/>, on the bridge's thread.</summary>
+    public event EventHandler<BridgeState>? StateChanged;
+
+    /// <summary>The options it was made with.</summary>
+    public BridgeOptions Options => _options;
+
+    /// <summary>Runs an action on the bridge's thread, after those posted before.</summary>
+    /// <returns>False if the bridge has stopped; the action is dropped.</returns>
+    public bool Post(Action action)
+    {
+        lock (_postLock)
+        {
+            if (_ended)
+            {
+                return false;
+            }
+
+            _posted.Add(action);
+            _loop.Wake();
+            return true;
+        }
+    }
+
+    /// <summary>Runs a function on the bridge's thread and gives its result.</summary>
+    /// <exception cref="ObjectDisposedException">The bridge has stopped.</exception>
+    public Task<T> Invoke<T>(Func<T> function)
+    {
+        TaskCompletionSource<T> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        bool posted = Post(() =>
+        {
+            try
+            {
+                done.SetResult(function());
+            }
+            catch (Exception e)
+            {
+                done.SetException(e);
+            }
+        });
+        if (!posted)
+        {
+            done.SetException(new ObjectDisposedException($"bridge {_options.Name}"));
+        }
+
+        return done.Task;
+    }
+
+    /// <summary>
+    /// Brings the FPGA back to its state after power-on, also after its simulator was lost. Hosts see a device that was reset under them;
+    /// the back end begins a new session.
+    /// </summary>
+    public Task Reset() => Invoke(() =>
+    {
+        _fpga.Reset();
+        _virtio?.Abandon();
+        foreach (Port port in _ports)
+        {
+            port.FpgaReset();
+        }
+
+        _failure = null;
+        StartVirtio();
+        SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
+        return true;
+    });
+
+    /// <summary>Ends the thread, the sockets and the simulator. Not to be called on the bridge's thread.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        _stop = true;
+        _loop.Wake();
+        _thread.Join();
+        _fpga.Dispose();
+        _loop.Dispose();
+    }
+
+    private void Run()
+    {
+        try
+        {
+            Discover();
+            foreach (Port port in _ports)
+            {
+                // Host 1 waits until its devices are described; host 2 describes them, and a user's own design needs nobody.
+                port.Listen(linkUp: _fpga.PortCount != 3 || port != _ports[0]);
+            }
+
+            StartVirtio();
+            SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
+            _started.SetResult();
+            while (!_stop)
+            {
+                bool idle = RunFpga();
+                RunPosted();
+                _ = _loop.RunOnce(idle ? Timeout() : 0);
+            }
+        }
+        catch (Exception e)
+        {
+            _failure = e.Message;
+            if (!_started.TrySetException(e))
+            {
+                _reports.Report($"bridge {_options.Name} ended: {e}");
+            }
+        }
+        finally
+        {
+            foreach (Port port in _ports)
+            {
+                port.Dispose();
+            }
+
+            SetState(BridgeState.Stopped);
+            lock (_postLock)
+            {
+                _ended = true;
+            }
+
+            RunPosted();
+        }
+    }
+
+    private void Discover()
+    {
+        foreach (Port port in _ports)
+        {
+            Task task = port.Discover();
+            while (!task.IsCompleted)
+            {
+                _ = RunFpga();
+                if (_stop || _fpga.Failure is not null)
+                {
+                    throw new InvalidOperationException(_fpga.Failure ?? "stopped");
+                }
+            }
+
+            task.GetAwaiter().GetResult();
+        }
+    }
+
+    private void StartVirtio()
+    {
+        if (_fpga.PortCount != 3)
+        {
+            return;
+        }
+
+        _virtio = new VirtioFpga(_fpga, _options, _reports.Report, () =>
+        {
+            _ports[0].LinkUp = true;
+            SetState(BridgeState.LinkUp);
+        });
+    }
+
+    private void RunPosted()
+    {
+        lock (_postLock)
+        {
+            (_posted, _posting) = (_posting, _posted);
+        }
+
+        foreach (Action action in _posting)
+        {
+            action();
+        }
+
+        _posting.Clear();
+    }
+
+    // Runs the clock until there is nothing to do or the slice is over; true: nothing to do.
+    private bool RunFpga()
+    {
+        long start = Stopwatch.GetTimestamp();
+        long now = start;
+        try
+        {
+            while (true)
+            {
+                ulong limit = _runLimit;
+                foreach (Port port in _ports)
+                {
+                    limit = Math.Min(limit, port.CyclesToTimeout());
+                }
+
+                RunResult result = _fpga.Run(limit, _options.CompletionLatencyCycles - 1);
+                while (_fpga.TryReceive(out FpgaPacket packet))
+                {
+                    Dispatch(packet);
+                }
+
+                if (result == RunResult.Failed)
+                {
+                    Fail();
+                    return true;
+                }
+
+                foreach (Port port in _ports)
+                {
+                    port.Tick(_fpga.Cycle, result == RunResult.Idle);
+                }
+
+                long before = now;
+                now = Stopwatch.GetTimestamp();
+                if (result == RunResult.Idle)
+                {
+                    return true;
+                }
+
+                if (result == RunResult.Limit)
+                {
+                    _runLimit = now - before > s_slice ? Math.Max(_runLimit / 2, 64) : Math.Min(_runLimit * 2, 1 << 20);
+                }
+
+                if (now - start > s_slice)
+                {
+                    return false;
+                }
+            }
+        }
+        finally
+        {
+            _busyTicks += Stopwatch.GetTimestamp() - start;
+        }
+    }
+
+    private void Dispatch(in FpgaPacket packet)
+    {
+        if (packet.Port < _ports.Length)
+        {
+            _ports[packet.Port].Receive(packet.Bytes, packet.Cycle);
+        }
+        else
+        {
+            _virtio?.Receive(packet);
+        }
+    }
+
+    private int Timeout()
+    {
+        long? deadline = _virtio?.Deadline;
+        if (deadline is null)
+        {
+            return -1;
+        }
+
+        double left = (deadline.Value - Stopwatch.GetTimestamp()) * 1000.0 / Stopwatch.Frequency;
+        if (left <= 0)
+        {
+            _virtio!.CheckDeadline();
+            return 0;
+        }
+
+        return (int)Math.Min(left + 1, 1_000_000);
+    }
+
+    private void Fail()
+    {
+        if (_failure is not null)
+        {
+            return;
+        }
+
+        _failure = _fpga.Failure ?? "the FPGA is lost";
+        _reports.Report($"bridge {_options.Name}: {_failure}");
+        _virtio?.Abandon();
+        foreach (Port port in _ports)
+        {
+            port.FpgaLost();
+        }
+
+        SetState(BridgeState.Failed);
+    }
+
+    private void SetState(BridgeState state)
+    {
+        if (_state != state)
+        {
+            _state = state;
+            StateChanged?.Invoke(this, state);
+        }
+    }
+}

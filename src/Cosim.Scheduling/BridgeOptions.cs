@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+using Cosim.Fpga;
+
+namespace Cosim.Scheduling;
+
+/// <summary>Who sits behind a PCIe port of the FPGA.</summary>
+public abstract record HostOptions
+{
+    /// <summary>Number of PCI functions that are offered to this host; function numbers begin at 0.</summary>
+    public required int Functions { get; init; }
+}
+
+/// <summary>A vfio-user client (QEMU, or any other): one socket a function.</summary>
+public sealed record SocketHostOptions : HostOptions
+{
+    /// <summary>Paths of the sockets, in order of function number; at most 107 bytes each.</summary>
+    public required IReadOnlyList<string> Sockets { get; init; }
+}
+
+/// <summary>A program that plays the host through <see cref="Bridge"/>'s transactions.</summary>
+public sealed record ProgramHostOptions : HostOptions
+{
+    /// <summary>Bytes of the host's memory, from address 0.</summary>
+    public int MemoryBytes { get; init; } = 16 << 20;
+}
+
+/// <summary>What a bridge is made of.</summary>
+public sealed record BridgeOptions
+{
+    /// <summary>Name, for messages.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The FPGA.</summary>
+    public required FpgaOptions Fpga { get; init; }
+
+    /// <summary>Hosts in order of port number.</summary>
+    public required IReadOnlyList<HostOptions> Hosts { get; init; }
+
+    /// <summary>Cycles from a request of the FPGA to its first completion, and from a management event to the scheduler's first command; at least 1.</summary>
+    public uint CompletionLatencyCycles { get; init; } = 16;
+
+    /// <summary>Greatest payload of a completion in bytes.</summary>
+    public int MaxPayload { get; init; } = 256;
+
+    /// <summary>A read that is not completed in so many cycles answers all ones.</summary>
+    public ulong CompletionTimeoutCycles { get; init; } = 100_000;
+
+    /// <summary>Clock that turns cycles into simulated time, in hertz.</summary>
+    public ulong ClockHz { get; init; } = 250_000_000;
+
+    /// <summary>From a mailbox message to host 2 to its answer.</summary>
+    public TimeSpan MailboxTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Takes one line a time about what was dropped, refused or lost. Called on the bridge's thread.</summary>
+    public Action<string>? Log { get; init; }
+}

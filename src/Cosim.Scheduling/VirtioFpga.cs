@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+using Cosim.Fpga;
+using Cosim.Virtio;
+
+namespace Cosim.Scheduling;
+
+/// <summary>The processor of the virtio FPGA: takes its events, opens the back end's sessions and drives the functions.</summary>
+internal sealed class VirtioFpga
+{
+    private readonly ManagementPort _port;
+    private readonly VirtioFunction[] _functions;
+    private readonly BackEndLink _link;
+    private readonly Action<string> _report;
+    private readonly Action _linkUp;
+    private readonly int _queues;
+    private BackEnd? _backEnd;
+    private int _session;
+    private bool _abandoned;
+
+    public VirtioFpga(IFpga fpga, BridgeOptions options, Action<string> report, Action linkUp)
+    {
+        _report = report;
+        _linkUp = linkUp;
+        _queues = options.Fpga.QueuesPerFunction;
+        _port = new ManagementPort(fpga, options.CompletionLatencyCycles) { EventReceived = Received, Report = report };
+        _port.Dma.SetScratchSize((uint)options.Fpga.ScratchBytes);
+        _link = new BackEndLink(_port, options.MailboxTimeout, TimeProvider.System)
+        {
+            Lost = BackEndLost,
+            Report = report,
+            ConfigurationChanged = device =>
+            {
+                if (_backEnd is not null && device < _backEnd.Devices.Count)
+                {
+                    _functions![device].ConfigurationChanged();
+                }
+            },
+        };
+        _functions = new VirtioFunction[options.Fpga.Functions];
+        for (int i = 0; i < _functions.Length; i++)
+        {
+            _functions[i] = new VirtioFunction(_port, i, _queues, report, BackEndLost, PoolFreed);
+        }
+
+        _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
+    }
+
+    public ReadOnlySpan<VirtioFunction> Functions => _functions;
+
+    /// <summary>Whether a back end's session is open.</summary>
+    public bool BackEndConnected => _backEnd is not null;
+
+    /// <summary>Timestamp at which <see cref="CheckDeadline"/> is to be called, or null.</summary>
+    public long? Deadline => _link.Deadline;
+
+    public void CheckDeadline() => _link.CheckDeadline();
+
+    public void Receive(in FpgaPacket packet) => _port.Receive(packet.Bytes, packet.Cycle);
+
+    /// <summary>The FPGA was reset or is lost: nothing that was begun goes on.</summary>
+    public void Abandon()
+    {
+        _abandoned = true;
+        _session++;
+        _backEnd = null;
+        foreach (VirtioFunction function in _functions)
+        {
+            function.Disconnect();
+        }
+
+        _link.Abandon("the FPGA was reset or is lost");
+        _port.Abandon();
+    }
+
+    private void Received(ManagementEvent e)
+    {
+        switch (e.Opcode)
+        {
+            case RegisterMap.Opcode.Notify when Known(e):
+                _functions[e.Function].Notified(e.Word3);
+                break;
+            case RegisterMap.Opcode.Status when Known(e):
+                _functions[e.Function].StatusWritten((VirtioStatus)(byte)e.Word3);
+                break;
+            case RegisterMap.Opcode.ConfigWrite when Known(e):
+                _functions[e.Function].ConfigurationWritten((int)(e.Word3 & 0xFFFF), (int)((e.Word3 >> 16) & 0xFF), e.Word4);
+                break;
+            case RegisterMap.Opcode.Doorbell when Known(e):
+                _functions[e.Function].Called(e.Word3);
+                break;
+            case RegisterMap.Opcode.Mailbox when e.Word3 == 0:
+                _link.Acknowledged();
+                break;
+            case RegisterMap.Opcode.Mailbox:
+                _ = _link.Posted(e.Word4);
+                break;
+            case RegisterMap.Opcode.Backend:
+                Session((e.Word3 & 1) != 0);
+                break;
+            case RegisterMap.Opcode.Flr:
+                if (e.Port == 1)
+                {
+                    Session(ready: false);
+                }
+
+                break;
+            default:
+                _report($"management event 0x{e.Opcode:X2} for port {e.Port}, function {e.Function} is not known");
+                break;
+        }
+    }
+
+    private bool Known(in ManagementEvent e) => e.Function < _functions.Length;
+
+    private void Session(bool ready)
+    {
+        if (_backEnd is not null || _link.Deadline is not null)
+        {
+            CloseSession(ready ? "the back end began a new session" : "the back end ended its session");
+        }
+
+        if (ready)
+        {
+            _ = OpenSession(++_session);
+        }
+    }
+
+    private async Task OpenSession(int session)
+    {
+        try
+        {
+            BackEnd backEnd = await BackEnd.Open(_link, _functions.Length, _queues);
+            if (session != _session)
+            {
+                return;
+            }
+
+            _backEnd = backEnd;
+            for (int i = 0; i < _functions.Length; i++)
+            {
+                if (i < backEnd.Devices.Count || _functions[i].Described)
+                {
+                    _functions[i].Connect(backEnd);
+                }
+            }
+
+            // The link may only come up when what was just written is in the FPGA: its registers are read in order.
+            _ = await _port.ReadRegister(RegisterMap.Management.Id);
+            if (session == _session)
+            {
+                _linkUp();
+            }
+        }
+        catch (BackEndException e)
+        {
+            if (session == _session)
+            {
+                BackEndLost(e.Message);
+            }
+        }
+    }
+
+    private void BackEndLost(string reason)
+    {
+        if (!_abandoned)
+        {
+            _report($"back end lost: {reason}");
+            CloseSession(reason);
+        }
+    }
+
+    private void CloseSession(string reason)
+    {
+        _session++;
+        _backEnd = null;
+        foreach (VirtioFunction function in _functions)
+        {
+            function.Disconnect();
+        }
+
+        // The mailboxes may hold what belongs to the session that is over.
+        _port.WriteRegister(RegisterMap.Management.F2hControl, 0);
+        _port.WriteRegister(RegisterMap.Management.H2fControl, 0);
+        _link.Abandon(reason);
+    }
+
+    private void PoolFreed()
+    {
+        foreach (VirtioFunction function in _functions)
+        {
+            function.RetryPool();
+        }
+    }
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Buffers.Binary;
+using Cosim.Fpga;
+using Cosim.Virtio;
+
+namespace Cosim.Scheduling.Tests;
+
+/// <summary>One chain as the back end sees it.</summary>
+public sealed record MockRequest(ushort Queue, ushort Head, byte[] Readable, ulong Writable, uint WritableLength);
+
+/// <summary>
+/// Host 2's software as a test wants it (hdl/BACKEND.md): two devices with eight queues. <see cref="Serve"/> says what becomes of a
+/// chain; unless it is set, a chain's readable bytes are inverted into its writable ones.
+/// </summary>
+public sealed class MockBackEnd : IAsyncDisposable
+{
+    public const ulong Pool = 1 << 20;
+    public const ulong PoolSize = 4 << 20;
+
+    private readonly Bridge _bridge;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Dictionary<(uint Device, uint Queue), Ring> _rings = [];
+    private Task _loop = Task.CompletedTask;
+
+    public MockBackEnd(Bridge bridge) => _bridge = bridge;
+
+    public ulong Features { get; set; } = VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures | VirtioFeatures.RingEventIdx | 0x20;
+
+    public ulong OfferedPoolSize { get; set; } = PoolSize;
+
+    public VirtioDeviceId DeviceId { get; set; } = VirtioDeviceId.Block;
+
+    public List<MailboxRequest> Requests { get; } = [];
+
+    public bool Mute { get; set; }
+
+    /// <summary>What becomes of a chain: bytes for the writable part, or null to keep the chain.</summary>
+    public Func<MockRequest, byte[]?>? Serve { get; set; }
+
+    public ulong LastSetFeatures { get; private set; }
+
+    public byte[] Configuration { get; } = [.. Enumerable.Range(0, 60).Select(i => (byte)i)];
+
+    /// <summary>Starts the session and waits until the link is up.</summary>
+    public async Task Start()
+    {
+        await Announce();
+        await WaitFor(() => _bridge.State == BridgeState.LinkUp);
+    }
+
+    public async Task Announce()
+    {
+        _ = await _bridge.WriteConfig(1, 0, 0x04, [0x06, 0x00]);
+        await _bridge.ArmVectors(1, 0, 0, 17);
+        await WriteBar(RegisterMap.BackEnd.Control, 1);
+        if (_loop.IsCompleted)
+        {
+            _loop = Task.Run(Run);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        try
+        {
+            await _loop;
+        }
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+        {
+            // The loop ends by being cancelled.
+        }
+
+        _stop.Dispose();
+    }
+
+    public Task WriteBar(uint offset, uint value) => _bridge.WriteMemory(1, 0, 0, offset, BitConverter.GetBytes(value));
+
+    public async Task<uint> ReadBar(uint offset) => BitConverter.ToUInt32((await _bridge.ReadMemory(1, 0, 0, offset, 4)).Data);
+
+    public static async Task WaitFor(Func<bool> condition)
+    {
+        long start = Environment.TickCount64;
+        while (!condition())
+        {
+            Assert.That(Environment.TickCount64 - start, Is.LessThan(60_000), "the condition does not come true");
+            await Task.Yield();
+        }
+    }
+
+    /// <summary>Gives a used element back, right or wrong, and rings the doorbell.</summary>
+    public async Task PushUsed(uint device, uint queue, uint id, uint length)
+    {
+        Ring ring = _rings[(device, queue)];
+        byte[] element = new byte[8];
+        BinaryPrimitives.WriteUInt32LittleEndian(element, id);
+        BinaryPrimitives.WriteUInt32LittleEndian(element.AsSpan(4), length);
+        await _bridge.WriteHostMemory(1, ring.Layout.UsedElement(ring.Used), element);
+        ring.Used++;
+        await _bridge.WriteHostMemory(1, ring.Layout.UsedIndex, BitConverter.GetBytes(ring.Used));
+        await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
+    }
+
+    /// <summary>Serves what is in a ring, as after a kick.</summary>
+    public async Task Kick(uint device, uint queue)
+    {
+        if (!_rings.TryGetValue((device, queue), out Ring? ring) || !ring.Enabled)
+        {
+            return;
+        }
+
+        ushort old = ring.Used;
+        while (true)
+        {
+            ushort available = await Read16(ring.Layout.AvailableIndex);
+            if (available == ring.Available)
+            {
+                await _bridge.WriteHostMemory(1, ring.Layout.AvailableEvent, BitConverter.GetBytes(ring.Available));
+                if (await Read16(ring.Layout.AvailableIndex) == ring.Available)
+                {
+                    break;
+                }
+
+                continue;
+            }
+
+            ushort head = await Read16(ring.Layout.AvailableEntry(ring.Available));
+            ring.Available++;
+            await ServeChain((ushort)queue, ring, head);
+        }
+
+        if (ring.Used != old)
+        {
+            await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
+        }
+    }
+
+    private async Task ServeChain(ushort queue, Ring ring, ushort head)
+    {
+        byte[] readable = [];
+        ulong writable = 0;
+        uint writableLength = 0;
+        ushort next = head;
+        while (true)
+        {
+            Descriptor descriptor = Descriptor.Read(await _bridge.ReadHostMemory(1, ring.Layout.DescriptorAddress(next), Descriptor.Size));
+            if ((descriptor.Flags & DescriptorFlags.Write) != 0)
+            {
+                (writable, writableLength) = (descriptor.Address, descriptor.Length);
+            }
+            else
+            {
+                readable = await _bridge.ReadHostMemory(1, descriptor.Address, (int)descriptor.Length);
+            }
+
+            if ((descriptor.Flags & DescriptorFlags.Next) == 0)
+            {
+                break;
+            }
+
+            next = descriptor.Next;
+        }
+
+        MockRequest request = new(queue, head, readable, writable, writableLength);
+        byte[]? answer = Serve is null ? [.. readable.Take((int)writableLength).Select(b => (byte)~b)] : Serve(request);
+        if (answer is null)
+        {
+            return;
+        }
+
+        if (answer.Length != 0)
+        {
+            await _bridge.WriteHostMemory(1, writable, answer);
+        }
+
+        byte[] element = new byte[8];
+        BinaryPrimitives.WriteUInt32LittleEndian(element, head);
+        BinaryPrimitives.WriteUInt32LittleEndian(element.AsSpan(4), (uint)answer.Length);
+        await _bridge.WriteHostMemory(1, ring.Layout.UsedElement(ring.Used), element);
+        ring.Used++;
+        await _bridge.WriteHostMemory(1, ring.Layout.UsedIndex, BitConverter.GetBytes(ring.Used));
+    }
+
+    private async Task<ushort> Read16(ulong address) => BitConverter.ToUInt16(await _bridge.ReadHostMemory(1, address, 2));
+
+    private async Task Run()
+    {
+        await Mailbox();
+        while (true)
+        {
+            HostInterrupt interrupt = await _bridge.WaitInterrupt(1, 0, _stop.Token);
+            if (interrupt.Vector == 0)
+            {
+                await Mailbox();
+            }
+            else
+            {
+                await Kick((uint)(interrupt.Vector - 1) / 8, (uint)(interrupt.Vector - 1) % 8);
+            }
+        }
+    }
+
+    private async Task Mailbox()
+    {
+        uint length = await ReadBar(RegisterMap.BackEnd.F2hStatus);
+        if (length == 0)
+        {
+            return;
+        }
+
+        byte[] message = (await _bridge.ReadMemory(1, 0, 0, RegisterMap.BackEnd.F2hData, (int)length)).Data;
+        await WriteBar(RegisterMap.BackEnd.F2hAck, 1);
+        Assert.That(MailboxHeader.TryRead(message, out MailboxHeader header), Is.True);
+        Requests.Add(header.Request);
+        if (Mute)
+        {
+            return;
+        }
+
+        byte[] payload = await Answer(header, message[MailboxHeader.Bytes..]);
+        byte[] reply = new byte[MailboxHeader.Bytes + payload.Length];
+        (header with { Flags = MailboxHeader.Version | MailboxHeader.Reply, Size = (uint)payload.Length }).Write(reply);
+        payload.CopyTo(reply, MailboxHeader.Bytes);
+        await Post(reply);
+    }
+
+    /// <summary>Posts a message of any content.</summary>
+    public async Task Post(byte[] message)
+    {
+        while (await ReadBar(RegisterMap.BackEnd.H2fStatus) != 0)
+        {
+        }
+
+        _ = await _bridge.WriteMemory(1, 0, 0, RegisterMap.BackEnd.H2fData, message);
+        await WriteBar(RegisterMap.BackEnd.H2fPost, (uint)message.Length);
+    }
+
+    private async Task<byte[]> Answer(MailboxHeader header, byte[] payload)
+    {
+        uint index = payload.Length >= 4 ? BinaryPrimitives.ReadUInt32LittleEndian(payload) : 0;
+        uint value = payload.Length >= 8 ? BinaryPrimitives.ReadUInt32LittleEndian(payload.AsSpan(4)) : 0;
+        byte[] ok = new byte[8];
+        Ring ring = _rings.TryGetValue((header.Device, index), out Ring? known) ? known : new Ring();
+        switch (header.Request)
+        {
+            case MailboxRequest.GetBackend:
+                byte[] backEnd = new byte[24];
+                BinaryPrimitives.WriteUInt32LittleEndian(backEnd, 1);
+                BinaryPrimitives.WriteUInt32LittleEndian(backEnd.AsSpan(4), 2);
+                BinaryPrimitives.WriteUInt64LittleEndian(backEnd.AsSpan(8), Pool);
+                BinaryPrimitives.WriteUInt64LittleEndian(backEnd.AsSpan(16), OfferedPoolSize);
+                return backEnd;
+            case MailboxRequest.GetDevice:
+                byte[] device = new byte[20];
+                BinaryPrimitives.WriteUInt16LittleEndian(device, (ushort)(header.Device == 0 ? DeviceId : VirtioDeviceId.Net));
+                BinaryPrimitives.WriteUInt16LittleEndian(device.AsSpan(2), 8);
+                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(4), 0x01800001);
+                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(8), 0x11001AF4);
+                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(12), 256);
+                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(16), (uint)Configuration.Length);
+                return device;
+            case MailboxRequest.GetFeatures:
+                return BitConverter.GetBytes(Features);
+            case MailboxRequest.GetProtocolFeatures:
+                return BitConverter.GetBytes(VhostUserProtocolFeatures.Required);
+            case MailboxRequest.GetConfig:
+                return [.. payload[..12], .. Configuration.AsSpan((int)index, (int)value)];
+            case MailboxRequest.SetFeatures:
+                LastSetFeatures = BinaryPrimitives.ReadUInt64LittleEndian(payload);
+                return ok;
+            case MailboxRequest.SetConfig:
+                payload.AsSpan(12).CopyTo(Configuration.AsSpan((int)index));
+                return ok;
+            case MailboxRequest.SetVringNum:
+                _rings[(header.Device, index)] = ring;
+                ring.Layout = ring.Layout with { Size = (ushort)value };
+                return ok;
+            case MailboxRequest.SetVringBase:
+                ring.Available = ring.Used = (ushort)value;
+                return ok;
+            case MailboxRequest.SetVringAddr:
+                ring.Layout = new SplitVirtqueue(
+                    ring.Layout.Size,
+                    BinaryPrimitives.ReadUInt64LittleEndian(payload.AsSpan(8)),
+                    BinaryPrimitives.ReadUInt64LittleEndian(payload.AsSpan(24)),
+                    BinaryPrimitives.ReadUInt64LittleEndian(payload.AsSpan(16)));
+                return ok;
+            case MailboxRequest.SetVringEnable:
+                ring.Enabled = value != 0;
+                return ok;
+            case MailboxRequest.GetVringBase:
+                ring.Enabled = false;
+                BinaryPrimitives.WriteUInt32LittleEndian(payload.AsSpan(4), ring.Available);
+                return payload[..8];
+            default:
+                await Task.CompletedTask;
+                return ok;
+        }
+    }
+
+    private sealed class Ring
+    {
+        public SplitVirtqueue Layout { get; set; }
+
+        public ushort Available { get; set; }
+
+        public ushort Used { get; set; }
+
+        public bool Enabled { get; set; }
+    }
+}
