@@ -183,8 +183,8 @@ public sealed partial class Bridge : IDisposable
             _started.SetResult();
             while (!_stop)
             {
-                bool idle = RunFpga();
                 RunPosted();
+                bool idle = RunFpga();
                 _ = _loop.RunOnce(idle ? Timeout() : 0);
             }
         }

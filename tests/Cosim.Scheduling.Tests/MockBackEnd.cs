@@ -30,7 +30,7 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public VirtioDeviceId DeviceId { get; set; } = VirtioDeviceId.Block;
 
-    public List<MailboxRequest> Requests { get; } = [];
+    public IList<MailboxRequest> Requests { get; } = [];
 
     public bool Mute { get; set; }
 

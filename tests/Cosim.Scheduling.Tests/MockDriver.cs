@@ -95,7 +95,7 @@ public sealed class MockDriver(Bridge bridge, int function)
         return BinaryPrimitives.ReadUInt32LittleEndian(data);
     }
 
-    private Task Write(uint offset, int size, uint value)
+    private Task<TransactionResult> Write(uint offset, int size, uint value)
     {
         byte[] data = new byte[4];
         BinaryPrimitives.WriteUInt32LittleEndian(data, value);
