@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics.CodeAnalysis;
+using System.Net;
+using System.Net.Sockets;
+using Cosim.Server.Internal;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Cosim.Server;
+
+/// <summary>How a service is to run.</summary>
+public sealed record BridgeServerOptions
+{
+    /// <summary>Where it listens; port 0 takes a free one.</summary>
+    public required ServiceAddress Address { get; init; }
+
+    /// <summary>Makes its bridges.</summary>
+    public required IBridgeFactory Factory { get; init; }
+
+    /// <summary>Listens on an address that other machines reach. There is neither encryption nor a check of who calls.</summary>
+    public bool AllowRemote { get; init; }
+
+    /// <summary>Takes the log; null for none.</summary>
+    public ILoggerProvider? Log { get; init; }
+}
+
+/// <summary>The gRPC service: bridges, transactions, health and reflection. Disposing it ends all bridges, then the service.</summary>
+public sealed class BridgeServer : IAsyncDisposable
+{
+    private readonly WebApplication _application;
+    private readonly BridgeTable _table;
+
+    private BridgeServer(WebApplication application, BridgeTable table, ServiceAddress address)
+    {
+        _application = application;
+        _table = table;
+        Address = address;
+        table.Removed += count =>
+        {
+            if (count == 0)
+            {
+                BecameEmpty?.Invoke();
+            }
+        };
+    }
+
+    /// <summary>Raised when the last bridge has gone.</summary>
+    public event Action? BecameEmpty;
+
+    /// <summary>Where it listens, with the port that was taken.</summary>
+    public ServiceAddress Address { get; }
+
+    /// <summary>Starts a service.</summary>
+    /// <exception cref="BridgeException">The address is in use, cannot be bound, or is reachable from other machines without leave.</exception>
+    [SuppressMessage("Reliability", "CA2000", Justification = "Kestrel closes the listening socket.")]
+    public static async Task<BridgeServer> StartAsync(BridgeServerOptions options)
+    {
+        if (!options.Address.IsLocal && !options.AllowRemote)
+        {
+            throw new BridgeException($"Other machines can reach {options.Address}, and the service checks nobody: take a loopback address or a UNIX socket, or allow it with --allow-remote.");
+        }
+
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        if (options.Log is { } log)
+        {
+            builder.Logging.AddProvider(log).SetMinimumLevel(LogLevel.Warning);
+        }
+
+        Socket listener = Listen(options.Address);
+        builder.WebHost.UseKestrelCore().UseSockets(s => s.CreateBoundListenSocket = _ => listener).ConfigureKestrel(kestrel =>
+        {
+            // The end point is listener's; Kestrel asks for the socket that belongs to it.
+            if (options.Address.EndPoint is IPEndPoint ip)
+            {
+                kestrel.Listen(ip, Http2);
+            }
+            else
+            {
+                kestrel.ListenUnixSocket(options.Address.SocketPath!, Http2);
+            }
+
+            static void Http2(ListenOptions o) => o.Protocols = HttpProtocols.Http2;
+        });
+        builder.Services.AddGrpc();
+        builder.Services.AddGrpcReflection();
+        builder.Services.AddGrpcHealthChecks();
+        builder.Services.AddSingleton(TimeProvider.System);
+        builder.Services.AddSingleton(options.Factory);
+        builder.Services.AddSingleton(s => new BridgeTable(s.GetRequiredService<IBridgeFactory>(), s.GetRequiredService<TimeProvider>()));
+
+        // By the time the host stops, all bridges are gone and with them the calls that wait for them.
+        builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(2));
+        WebApplication application = builder.Build();
+        application.MapGrpcService<BridgesService>();
+        application.MapGrpcService<TransactionsService>();
+        application.MapGrpcHealthChecksService();
+        application.MapGrpcReflectionService();
+        BridgeTable table = application.Services.GetRequiredService<BridgeTable>();
+        ServiceAddress address = listener.LocalEndPoint is IPEndPoint bound ? options.Address.WithPort(bound.Port) : options.Address;
+        try
+        {
+            await application.StartAsync();
+        }
+        catch
+        {
+            await application.DisposeAsync();
+            RemoveSocket(options.Address);
+            throw;
+        }
+
+        return new BridgeServer(application, table, address);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _table.DisposeAsync();
+        await _application.StopAsync();
+        await _application.DisposeAsync();
+        RemoveSocket(Address);
+    }
+
+    private static Socket Listen(ServiceAddress address)
+    {
+        try
+        {
+            if (address.SocketPath is not { } path)
+            {
+                Socket tcp = new(address.EndPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+                tcp.Bind(address.EndPoint);
+                return tcp;
+            }
+
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            RemoveStaleSocket(address, path);
+            Socket unix = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            unix.Bind(address.EndPoint);
+
+            // Nobody can connect before Listen, and from then on the owner alone.
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            return unix;
+        }
+        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
+        {
+            throw new BridgeException($"The service cannot listen on {address}: {e.Message}.", e);
+        }
+    }
+
+    private static void RemoveStaleSocket(ServiceAddress address, string path)
+    {
+        if (!File.Exists(path))
+        {
+            return;
+        }
+
+        using Socket probe = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            probe.Connect(address.EndPoint);
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused)
+        {
+            // Its service is gone without having removed it.
+            File.Delete(path);
+            return;
+        }
+
+        throw new BridgeException($"A service is running on {address} already.");
+    }
+
+    private static void RemoveSocket(ServiceAddress address)
+    {
+        if (address.SocketPath is { } path)
+        {
+            File.Delete(path);
+        }
+    }
+}

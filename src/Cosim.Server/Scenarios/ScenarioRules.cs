@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+using System.Numerics;
+using System.Text;
+using System.Text.RegularExpressions;
+using Cosim.V1;
+using Google.Protobuf.WellKnownTypes;
+
+namespace Cosim.Server.Scenarios;
+
+/// <summary>One field of a scenario that is wrong.</summary>
+/// <param name="Field">Path of the field, such as <c>devices[0].block.image</c>.</param>
+/// <param name="Description">What is wrong and what was expected.</param>
+public readonly record struct ScenarioViolation(string Field, string Description);
+
+/// <summary>What a scenario must meet beyond its schema.</summary>
+public static partial class ScenarioRules
+{
+    /// <summary>Most functions on port 0.</summary>
+    public const int MostDevices = 8;
+
+    /// <summary>Bytes of a sector: images are multiples of it.</summary>
+    public const int SectorBytes = 512;
+
+    // VIRTIO_BLK_ID_BYTES (virtio 1.3, 5.2.6).
+    private const int MostSerialBytes = 20;
+
+    // sun_path of sockaddr_un with its terminating zero.
+    private const int MostSocketPathBytes = 107;
+
+    /// <summary>All violations, in the order of the fields; empty for a scenario that can be used. Looks at the files that it names.</summary>
+    public static IReadOnlyList<ScenarioViolation> Check(Scenario scenario)
+    {
+        Collector found = new();
+        if (!Name().IsMatch(scenario.Name))
+        {
+            found.Add("name", $"is \"{scenario.Name}\"; expected 1 to 32 lower-case letters, digits and '-', a letter first");
+        }
+
+        CheckFpga(scenario, found);
+        CheckHost(scenario.Host1, "host1", isHost2: false, found);
+        CheckHost(scenario.Host2, "host2", isHost2: true, found);
+        CheckDevices(scenario, found);
+        found.Range("completionLatencyCycles", scenario.HasCompletionLatencyCycles, scenario.CompletionLatencyCycles, 1, 1_000_000);
+        CheckPayload("maxPayload", scenario.HasMaxPayload, scenario.MaxPayload, found);
+        CheckTimeouts(scenario.Timeouts, found);
+        return found.Violations;
+    }
+
+    private static void CheckFpga(Scenario scenario, Collector found)
+    {
+        if (scenario.Fpga is not { } fpga)
+        {
+            found.Add("fpga", "is missing; expected an object with its kind");
+            return;
+        }
+
+        if (fpga.Kind == FpgaSpec.Types.Kind.Unspecified)
+        {
+            found.Add("fpga.kind", "is missing; expected MODEL, VERILATOR or GHDL");
+        }
+
+        if (fpga.InProcess && fpga.Kind != FpgaSpec.Types.Kind.Verilator)
+        {
+            found.Add("fpga.inProcess", "is true; only VERILATOR runs inside the service");
+        }
+
+        if (fpga.HasClockHz && fpga.ClockHz == 0)
+        {
+            found.Add("fpga.clockHz", "is 0; expected a frequency");
+        }
+
+        if (fpga.Design is { } design)
+        {
+            CheckDesign(design, fpga.Kind, found);
+        }
+
+        if (fpga.Waves is { } waves)
+        {
+            CheckWaves(waves, fpga.Kind, found);
+        }
+    }
+
+    private static void CheckDesign(DesignSpec design, FpgaSpec.Types.Kind kind, Collector found)
+    {
+        if (kind == FpgaSpec.Types.Kind.Model)
+        {
+            found.Add("fpga.design", "is given, but the kind is MODEL; a design runs on VERILATOR or GHDL");
+        }
+
+        if (!Identifier().IsMatch(design.Top))
+        {
+            found.Add("fpga.design.top", $"is \"{design.Top}\"; expected the name of a VHDL entity");
+        }
+
+        if (design.Files.Count == 0)
+        {
+            found.Add("fpga.design.files", "is empty; expected the VHDL sources in order of analysis");
+        }
+
+        for (int i = 0; i < design.Files.Count; i++)
+        {
+            found.File($"fpga.design.files[{i}]", design.Files[i]);
+        }
+
+        if (design.Ports.Count > 2)
+        {
+            found.Add("fpga.design.ports", $"has {design.Ports.Count} entries; a design has 1 or 2 PCIe ports");
+        }
+
+        for (int i = 0; i < design.Ports.Count; i++)
+        {
+            found.Range($"fpga.design.ports[{i}].functions", true, design.Ports[i].Functions, 1, MostDevices);
+        }
+    }
+
+    private static void CheckWaves(WavesSpec waves, FpgaSpec.Types.Kind kind, Collector found)
+    {
+        if (kind == FpgaSpec.Types.Kind.Model)
+        {
+            found.Add("fpga.waves", "is given, but the kind is MODEL, which has no signals; expected VERILATOR or GHDL");
+        }
+
+        found.Absolute("fpga.waves.file", waves.File);
+        switch (FormatOf(waves))
+        {
+            case WavesSpec.Types.Format.Unspecified:
+                found.Add("fpga.waves.file", $"is \"{waves.File}\", whose ending names no format; expected .vcd, .fst or .ghw, or a format");
+                break;
+            case WavesSpec.Types.Format.Ghw when kind == FpgaSpec.Types.Kind.Verilator:
+                found.Add("fpga.waves.format", "is GHW, which GHDL alone writes; expected VCD or FST");
+                break;
+            default:
+                break;
+        }
+    }
+
+    /// <summary>The format, by the file's ending where none is named.</summary>
+    public static WavesSpec.Types.Format FormatOf(WavesSpec waves) => waves.Format != WavesSpec.Types.Format.Unspecified
+        ? waves.Format
+        : Path.GetExtension(waves.File) switch
+        {
+            ".vcd" => WavesSpec.Types.Format.Vcd,
+            ".fst" => WavesSpec.Types.Format.Fst,
+            ".ghw" => WavesSpec.Types.Format.Ghw,
+            _ => WavesSpec.Types.Format.Unspecified,
+        };
+
+    private static void CheckHost(HostSpec? host, string path, bool isHost2, Collector found)
+    {
+        switch (host?.KindCase)
+        {
+            case HostSpec.KindOneofCase.None:
+                found.Add(path, "is empty; expected qemu, process, socket or program");
+                break;
+            case HostSpec.KindOneofCase.Qemu:
+                found.Range($"{path}.qemu.memoryMib", host.Qemu.HasMemoryMib, host.Qemu.MemoryMib, 64, 1 << 20);
+                found.Range($"{path}.qemu.cpus", host.Qemu.HasCpus, host.Qemu.Cpus, 1, 64);
+                found.OptionalFile($"{path}.qemu.kernel", host.Qemu.Kernel);
+                found.OptionalFile($"{path}.qemu.initrd", host.Qemu.Initrd);
+                break;
+            case HostSpec.KindOneofCase.Process when !isHost2:
+                found.Add($"{path}.process", "is given; only host 2 can be a process");
+                break;
+            case HostSpec.KindOneofCase.Socket when host.Socket.Directory.Length > 0:
+                found.Absolute($"{path}.socket.directory", host.Socket.Directory);
+                if (Encoding.UTF8.GetByteCount(Path.Combine(host.Socket.Directory, "port0-function0.sock")) > MostSocketPathBytes)
+                {
+                    found.Add($"{path}.socket.directory", $"is too long: the path of a socket in it may have {MostSocketPathBytes} bytes");
+                }
+
+                break;
+            case HostSpec.KindOneofCase.Program when host.Program.HasMemoryBytes:
+                found.Range($"{path}.program.memoryBytes", true, host.Program.MemoryBytes, 4096, 1UL << 30);
+                if (host.Program.MemoryBytes % 4096 != 0)
+                {
+                    found.Add($"{path}.program.memoryBytes", $"is {host.Program.MemoryBytes}; expected a multiple of 4096");
+                }
+
+                break;
+            default:
+                break;
+        }
+    }
+
+    private static void CheckDevices(Scenario scenario, Collector found)
+    {
+        if (scenario.Fpga?.Design is not null)
+        {
+            if (scenario.Devices.Count > 0)
+            {
+                found.Add("devices", "is given, but the design is the user's own and has no virtio devices");
+            }
+
+            return;
+        }
+
+        if (scenario.Devices.Count is 0 or > MostDevices)
+        {
+            found.Add("devices", $"has {scenario.Devices.Count} entries; expected 1 to {MostDevices}");
+        }
+
+        for (int i = 0; i < scenario.Devices.Count; i++)
+        {
+            string path = $"devices[{i}]";
+            switch (scenario.Devices[i].KindCase)
+            {
+                case DeviceSpec.KindOneofCase.Block:
+                    CheckBlock(scenario.Devices[i].Block, $"{path}.block", found);
+                    break;
+                case DeviceSpec.KindOneofCase.Net:
+                    CheckNet(scenario.Devices[i].Net, $"{path}.net", found);
+                    break;
+                default:
+                    found.Add(path, "is empty; expected block or net");
+                    break;
+            }
+        }
+    }
+
+    private static void CheckBlock(BlockDevice block, string path, Collector found)
+    {
+        if (found.File($"{path}.image", block.Image))
+        {
+            long bytes = new FileInfo(block.Image).Length;
+            if (bytes == 0 || bytes % SectorBytes != 0)
+            {
+                found.Add($"{path}.image", $"is {block.Image}, which has {bytes} bytes; expected a multiple of {SectorBytes}");
+            }
+        }
+
+        if (block.Serial.Length > MostSerialBytes || block.Serial.Any(c => c is < ' ' or > '~'))
+        {
+            found.Add($"{path}.serial", $"is \"{block.Serial}\"; expected at most {MostSerialBytes} printable ASCII characters");
+        }
+    }
+
+    private static void CheckNet(NetDevice net, string path, Collector found)
+    {
+        // The lowest bit of the first octet marks a group address (IEEE 802, 8.2.2).
+        if (net.Mac.Length > 0
+            && (!Mac().IsMatch(net.Mac) || (byte.Parse(net.Mac.AsSpan(0, 2), NumberStyles.HexNumber, CultureInfo.InvariantCulture) & 1) != 0))
+        {
+            found.Add($"{path}.mac", $"is \"{net.Mac}\"; expected a unicast address such as 52:54:00:12:34:56");
+        }
+
+        found.Range($"{path}.mtu", net.HasMtu, net.Mtu, 68, 65535);
+    }
+
+    private static void CheckPayload(string path, bool isSet, uint value, Collector found)
+    {
+        if (isSet && (value is < 128 or > 4096 || !BitOperations.IsPow2(value)))
+        {
+            found.Add(path, $"is {value}; expected 128, 256, 512, 1024, 2048 or 4096");
+        }
+    }
+
+    private static void CheckTimeouts(Timeouts? timeouts, Collector found)
+    {
+        if (timeouts is null)
+        {
+            return;
+        }
+
+        foreach ((string field, Duration? time) in new[]
+        {
+            ("hostBoot", timeouts.HostBoot), ("mailbox", timeouts.Mailbox), ("simulator", timeouts.Simulator),
+        })
+        {
+            if (time is not null && (time.Seconds is < 0 or > 86_400 || time.Nanos is < 0 or > 999_999_999 || time is { Seconds: 0, Nanos: 0 }))
+            {
+                found.Add($"timeouts.{field}", $"is {time}; expected more than 0 s and at most one day");
+            }
+        }
+
+        found.Range("timeouts.completionCycles", timeouts.HasCompletionCycles, timeouts.CompletionCycles, 1, 1UL << 40);
+    }
+
+    [GeneratedRegex("^[a-z][a-z0-9-]{0,31}$")]
+    private static partial Regex Name();
+
+    [GeneratedRegex("^[A-Za-z][A-Za-z0-9_]*$")]
+    private static partial Regex Identifier();
+
+    [GeneratedRegex("^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]
+    private static partial Regex Mac();
+
+    private sealed class Collector
+    {
+        private readonly List<ScenarioViolation> _violations = [];
+
+        internal IReadOnlyList<ScenarioViolation> Violations => _violations;
+
+        internal void Add(string field, string description) => _violations.Add(new ScenarioViolation(field, description));
+
+        internal void Range(string field, bool isSet, ulong value, ulong least, ulong most)
+        {
+            if (isSet && (value < least || value > most))
+            {
+                Add(field, $"is {value}; expected {least} to {most}");
+            }
+        }
+
+        internal bool Absolute(string field, string path)
+        {
+            bool isAbsolute = Path.IsPathFullyQualified(path);
+            if (!isAbsolute)
+            {
+                Add(field, $"is \"{path}\"; expected an absolute path");
+            }
+
+            return isAbsolute;
+        }
+
+        internal bool File(string field, string path)
+        {
+            if (!Absolute(field, path))
+            {
+                return false;
+            }
+
+            if (!System.IO.File.Exists(path))
+            {
+                Add(field, $"is {path}, which is no file");
+                return false;
+            }
+
+            return true;
+        }
+
+        internal void OptionalFile(string field, string path)
+        {
+            if (path.Length > 0)
+            {
+                File(field, path);
+            }
+        }
+    }
+}
