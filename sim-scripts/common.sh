@@ -7,6 +7,8 @@ work=$repo/.cosim
 tools=$work/tools
 guest=$work/guest
 started=${COSIM_STARTED:-$EPOCHREALTIME}
+# Everything here is in one language; without this .NET would want the ICU libraries.
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 export COSIM_STARTED=$started DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
 
 # Prints one line of progress with the seconds since the outermost script began.

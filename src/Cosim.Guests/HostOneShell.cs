@@ -5,7 +5,7 @@ namespace Cosim.Guests;
 
 /// <summary>The block job: an ext4 file system and one file of random data on it.</summary>
 /// <param name="Device">The disk, such as <c>/dev/vda</c>.</param>
-/// <param name="FileBytes">Size of the file.</param>
+/// <param name="FileBytes">Size of the file; at most half of the guest's memory, where it is made.</param>
 /// <param name="Journal">The file system has a journal.</param>
 /// <param name="Deadline">How long each step may take.</param>
 public sealed record BlockJob(string Device, long FileBytes, bool Journal, TimeSpan Deadline);
