@@ -13,6 +13,7 @@ public sealed class FpgaBuildException : Exception
     {
         Step = step;
         File = file;
+        Reason = reason;
     }
 
     /// <summary>What was being done.</summary>
@@ -20,4 +21,7 @@ public sealed class FpgaBuildException : Exception
 
     /// <summary>File that is to blame, or null where the tool names none.</summary>
     public string? File { get; }
+
+    /// <summary>What was wrong; the first lines of the tool's output.</summary>
+    public string Reason { get; }
 }

@@ -177,7 +177,14 @@ public sealed class NativeFpga : IFpga
         {
             Failure = null;
             restarts++;
-            Start();
+            try
+            {
+                Start();
+            }
+            catch (FpgaBuildException exception)
+            {
+                Failure = $"{Kind}: {exception.Message}";
+            }
         }
         else
         {

@@ -33,7 +33,7 @@ internal static partial class VerilatorBuild
             }
 
             string runtime = Runtime(cache, tools, wave, versions);
-            string verilog = Synthesise(tools, design, folder);
+            (string verilog, string module) = Synthesise(tools, design, folder);
             string objects = Path.Combine(folder, "objects");
             string[] trace = wave switch
             {
@@ -43,7 +43,7 @@ internal static partial class VerilatorBuild
             };
             BuildStep.Run($"verilating {design.Top}", folder, tools.Verilator,
             [
-                "--cc", "--top-module", design.Top, "--prefix", "Vmodel", "--Mdir", objects, "-O3", "-Wno-fatal",
+                "--cc", "--top-module", module, "--prefix", "Vmodel", "--Mdir", objects, "-O3", "-Wno-fatal",
                 "--x-assign", "fast", "--x-initial", "fast", "--timescale", "1ns/1ns", .. trace, verilog,
             ]);
             DesignSources.WriteLink(objects, LinkFiles);
@@ -58,16 +58,20 @@ internal static partial class VerilatorBuild
     }
 
     /// <summary>Verilog of the design, with its temporaries kept out of waveforms: they are most of it and mean nothing to a reader.</summary>
-    private static string Synthesise(SimulationTools tools, DesignSources design, string folder)
+    private static (string File, string Module) Synthesise(SimulationTools tools, DesignSources design, string folder)
     {
         string work = Path.Combine(folder, "work");
         Directory.CreateDirectory(work);
         BuildStep.Run($"analysing {design.Top}", folder, tools.Ghdl, ["-a", "--std=08", "--workdir=work", .. design.Files]);
         string text = BuildStep.Run($"synthesising {design.Top}", folder, tools.Ghdl,
             ["--synth", "--std=08", "--workdir=work", "--out=verilog", .. design.Generics.Select(g => $"-g{g.Name}={g.Value}"), design.Top]);
+        string module = Module().Matches(text).Select(m => m.Groups[1].Value).LastOrDefault(m => m.Equals(design.Top, StringComparison.OrdinalIgnoreCase))
+            ?? throw new FpgaBuildException($"synthesising {design.Top}", null, $"GHDL wrote no module {design.Top}.");
+
+        // VHDL knows no case, Verilog does, and GHDL keeps it: the pins are wanted as hdl/CONTRACT.md writes them.
         StringBuilder marked = new(text.Length + 4096);
         bool hidden = false;
-        foreach (string line in text.Split('\n'))
+        foreach (string line in Pin().Replace(text, m => m.Value.ToLowerInvariant()).Split('\n'))
         {
             if (Temporary().IsMatch(line) != hidden)
             {
@@ -80,7 +84,7 @@ internal static partial class VerilatorBuild
 
         string path = Path.Combine(folder, design.Top + ".v");
         File.WriteAllText(path, marked.ToString());
-        return path;
+        return (path, module);
     }
 
     private static void Compile(SimulationTools tools, DesignSources design, WaveFormat? wave, string objects)
@@ -170,4 +174,10 @@ internal static partial class VerilatorBuild
 
     [GeneratedRegex(@"^\s*(wire|reg)\s+(\[[^\]]*\]\s*)?n\d+\w*\b")]
     private static partial Regex Temporary();
+
+    [GeneratedRegex(@"^module\s+(\w+)", RegexOptions.Multiline)]
+    private static partial Regex Module();
+
+    [GeneratedRegex(@"\b(clk_i|rst_i|busy_o|p[0-2]_[rt]x_(data|keep|last|valid|ready)_[io])\b", RegexOptions.IgnoreCase)]
+    private static partial Regex Pin();
 }

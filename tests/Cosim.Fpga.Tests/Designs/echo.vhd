@@ -47,7 +47,7 @@ use ieee.std_logic_1164.all;
 
 entity Echo is
   port (
-    clk_i, rst_i : in std_logic;
+    CLK_I, Rst_i : in std_logic; -- spelt as users may
     busy_o : out std_logic;
     p0_rx_data_i, p1_rx_data_i, p2_rx_data_i : in std_logic_vector(255 downto 0);
     p0_rx_keep_i, p1_rx_keep_i, p2_rx_keep_i : in std_logic_vector(7 downto 0);

@@ -65,11 +65,11 @@ EXPORT Simulator *cosim_open(cosim_region *region, const char *wave) {
   running = s;
   s->context = new VerilatedContext;
   s->link = cosim_link_make(region);
-  s->context->time(region->first_cycle * 4);
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   s->context->traceEverOn(true);
 #endif
   s->model = new Vmodel{s->context, "TOP"};
+  s->context->time(region->first_cycle * 4);
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   s->wave = new Wave;
   s->model->trace(s->wave, 99);
