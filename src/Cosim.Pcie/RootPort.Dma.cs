@@ -24,6 +24,12 @@ public sealed partial class RootPort
             return;
         }
 
+        if (request.Type is TlpType.MRd or TlpType.MWr && !function.BusMasterReceived)
+        {
+            Refuse(request, cycle, "Bus Master Enable is 0");
+            return;
+        }
+
         switch (request.Type)
         {
             case TlpType.MRd:
@@ -72,6 +78,12 @@ public sealed partial class RootPort
         int remaining = request.RequestBytes;
         ulong notBefore = cycle + _options.CompletionLatencyCycles;
         FenceWrites(function);
+        if (request.LengthDwords * 4 > function.MaxReadRequestReceived)
+        {
+            // Not for a completer to refuse, but for a designer to know.
+            Report($"read exceeds Max_Read_Request_Size {function.MaxReadRequestReceived}: {TlpFormatter.Format(request)}");
+        }
+
         if (IsInterruptAddress(address))
         {
             Refuse(request, cycle, "read from the interrupt range");

@@ -73,7 +73,8 @@ public sealed partial class RootPort
     {
         function.Sequence!.Dispose();
         function.Sequence = null;
-        function.SettleMaxPayload();
+        function.SettleLimits();
+        RefreshBarAddresses();
         if (function.SequenceOperation is { } operation)
         {
             function.SequenceOperation = null;
@@ -216,7 +217,8 @@ public sealed partial class RootPort
         }
 
         function.Layout = layout;
-        function.UpdateMaxPayload();
+        function.SettleLimits();
+        RefreshBarAddresses();
     }
 
     private ulong TakeWindow(PcieFunction function, int bar, BarLayout found)
@@ -242,13 +244,13 @@ public sealed partial class RootPort
     /// <summary>Makes every memory BAR reachable: Memory Space on, and an address of the window where the host gave none.</summary>
     private static IEnumerator<Step> OpenWindow(PcieFunction function)
     {
+        function.WindowOpen = true;
         foreach (Step step in WriteBars(function, toWindow: true))
         {
             yield return step;
         }
 
         yield return Step.Write(ConfigShadow.Command, 0x3, (function.Shadow.Header(ConfigShadow.Command) & 0xFFFF) | ConfigShadow.MemorySpace);
-        function.WindowOpen = true;
     }
 
     /// <summary>Gives the function back what the host wrote.</summary>
@@ -263,14 +265,14 @@ public sealed partial class RootPort
         function.WindowOpen = false;
     }
 
-    /// <summary>Writes BARs to which the host gave no address: the window's, or the host's own value.</summary>
+    /// <summary>Writes BARs to which the host gave no usable address: the window's, or the host's own value.</summary>
     private static IEnumerable<Step> WriteBars(PcieFunction function, bool toWindow)
     {
         FunctionLayout layout = function.Layout!;
         for (int bar = 0; bar < FunctionLayout.BarCount; bar++)
         {
             BarLayout found = layout.Bars[bar];
-            if (!found.IsMemory || function.Shadow.TryGetBarAddress(layout, bar, out _))
+            if (!found.IsMemory || function.BarAddresses[bar] != 0)
             {
                 continue;
             }
@@ -381,8 +383,7 @@ public sealed partial class RootPort
             (int register, byte byteEnables, uint value) = ConfigDword(function, operation, position);
             if (byteEnables != 0)
             {
-                function.Shadow.Write(register, byteEnables, value, function.Layout!.PcieCapability);
-                function.UpdateMaxPayload();
+                Record(function, register, byteEnables, value);
                 yield return Step.Write(register, byteEnables, value);
                 Keep(operation, function.StepStatus);
             }
@@ -410,18 +411,65 @@ public sealed partial class RootPort
             yield break;
         }
 
-        int deviceControl = layout.PcieCapability + ConfigShadow.DeviceControlInCapability;
-        yield return Step.Write(deviceControl, 0x3, function.Shadow.DeviceControl | ConfigShadow.InitiateReset);
-        Keep(operation, function.StepStatus);
-        // Completed once the function is there again: until then it asks for a retry (6.6.2).
-        yield return Step.Read(0);
-        Keep(operation, function.StepStatus);
-        function.Vectors.Unprogram();
-        LowerIntx(function);
-        function.IntxMasked = false;
+        for (IEnumerator<Step> reset = InitiateReset(function); reset.MoveNext();)
+        {
+            yield return reset.Current;
+            Keep(operation, function.StepStatus);
+        }
+
         for (IEnumerator<Step> restore = Restore(function); restore.MoveNext();)
         {
             yield return restore.Current;
+        }
+    }
+
+    private static IEnumerator<Step> InitiateReset(PcieFunction function)
+    {
+        int deviceControl = function.Layout!.PcieCapability + ConfigShadow.DeviceControlInCapability;
+        yield return Step.Write(deviceControl, 0x3, function.Shadow.DeviceControl | ConfigShadow.InitiateReset);
+        // Completed once the function is there again: until then it asks for a retry (6.6.2).
+        yield return Step.Read(0);
+        function.Vectors.Unprogram();
+        LowerIntx(function);
+        function.IntxMasked = false;
+    }
+
+    /// <summary>Brings the function to the state after reset, for the next host.</summary>
+    private IEnumerator<Step> Release(PcieFunction function)
+    {
+        HostOperation operation = function.SequenceOperation!;
+        FunctionLayout layout = function.Layout!;
+        function.Vectors.Arm(0, function.Vectors.End, armed: false);
+        IEnumerator<Step> reset = layout.HasFunctionLevelReset ? InitiateReset(function) : DisableByHand(function);
+        while (layout.IsPresent && reset.MoveNext())
+        {
+            yield return reset.Current;
+            Keep(operation, function.StepStatus);
+        }
+
+        ForgetHost(function);
+    }
+
+    private static void ForgetHost(PcieFunction function)
+    {
+        function.Vectors.Forget();
+        function.Shadow.Forget();
+        LowerIntx(function);
+        function.IntxMasked = false;
+    }
+
+    /// <summary>What can be done to a function without Function Level Reset: no interrupts, no DMA, no addresses.</summary>
+    private IEnumerator<Step> DisableByHand(PcieFunction function)
+    {
+        for (IEnumerator<Step> program = ProgramVectors(function); program.MoveNext();)
+        {
+            yield return program.Current;
+        }
+
+        yield return Step.Write(ConfigShadow.Command, 0x3, 0);
+        for (int bar = 0; bar < FunctionLayout.BarCount; bar++)
+        {
+            yield return Step.Write(ConfigShadow.Bar0 + (4 * bar), 0xF, 0);
         }
     }
 

@@ -19,12 +19,7 @@ public sealed partial class RootPort
         data.CopyTo(operation.Data);
         if (!IsLinkUp)
         {
-            if (kind == OperationKind.ConfigWrite && target.Layout is not null)
-            {
-                RecordConfigWrite(target, operation);
-            }
-
-            EndWithOnes(operation, HostStatus.LinkDown);
+            Abandon(target, operation);
             return;
         }
 
@@ -62,6 +57,27 @@ public sealed partial class RootPort
         }
 
         End(operation);
+    }
+
+    /// <summary>Ends a transaction that there is no FPGA for; what it means for the host's own belief holds all the same.</summary>
+    private void Abandon(PcieFunction function, HostOperation operation)
+    {
+        switch (operation.Kind)
+        {
+            case OperationKind.ConfigWrite when function.Layout is not null:
+                RecordConfigWrite(function, operation);
+                break;
+            case OperationKind.Reset:
+                function.Vectors.Forget();
+                break;
+            case OperationKind.Release:
+                ForgetHost(function);
+                break;
+            default:
+                break;
+        }
+
+        EndWithOnes(operation, HostStatus.LinkDown);
     }
 
     private void End(HostOperation operation)
@@ -146,6 +162,8 @@ public sealed partial class RootPort
                 return function.Outstanding == 0 && StartSequence(function, ProgramVectors(function), operation);
             case OperationKind.Reset:
                 return function.Outstanding == 0 && StartSequence(function, Reset(function, forgetVectors: true), operation);
+            case OperationKind.Release:
+                return function.Outstanding == 0 && StartSequence(function, Release(function), operation);
             default:
                 function.Dequeue();
                 operation.Status = function.Layout.IsPresent ? HostStatus.Ok : HostStatus.UnsupportedRequest;
@@ -230,8 +248,7 @@ public sealed partial class RootPort
             (int register, byte byteEnables, uint value) = ConfigDword(function, operation, operation.Issued);
             if (byteEnables != 0)
             {
-                function.Shadow.Write(register, byteEnables, value, function.Layout!.PcieCapability);
-                function.UpdateMaxPayload();
+                Record(function, register, byteEnables, value);
                 SendRequest(function, operation, TlpType.CfgWr0, (uint)register + (uint)ByteEnables.Offset(byteEnables), length, 0, value, byteEnables);
             }
 
@@ -317,15 +334,80 @@ public sealed partial class RootPort
     }
 
     /// <summary>Keeps what the host wrote while there is no FPGA to write it to.</summary>
-    private static void RecordConfigWrite(PcieFunction function, HostOperation operation)
+    private void RecordConfigWrite(PcieFunction function, HostOperation operation)
     {
         for (int position = 0; position < operation.Length; position += ConfigPart(operation, position))
         {
             (int register, byte byteEnables, uint value) = ConfigDword(function, operation, position);
-            function.Shadow.Write(register, byteEnables, value, function.Layout!.PcieCapability);
+            Record(function, register, byteEnables, value);
         }
 
-        function.UpdateMaxPayload();
+        function.SettleLimits();
+    }
+
+    private void Record(PcieFunction function, int register, byte byteEnables, uint value)
+    {
+        function.Shadow.Write(register, byteEnables, value, function.Layout!.PcieCapability);
+        function.UpdateLimits();
+        if (register is ConfigShadow.Command or (>= ConfigShadow.Bar0 and < ConfigShadow.Bar0 + 24))
+        {
+            RefreshBarAddresses();
+        }
+    }
+
+    /// <summary>
+    /// Takes over the addresses the hosts have given to BARs. Functions of different hosts may be given the same address, of
+    /// which the FPGA could decode only one: those are reached through the window.
+    /// </summary>
+    private void RefreshBarAddresses()
+    {
+        foreach (PcieFunction function in _functions)
+        {
+            for (int bar = 0; bar < FunctionLayout.BarCount && !function.WindowOpen && function.Layout is not null; bar++)
+            {
+                if (!function.Layout.Bars[bar].IsMemory || !function.Shadow.TryGetBarAddress(function.Layout, bar, out ulong address))
+                {
+                    function.BarAddresses[bar] = 0;
+                }
+                else if (function.Shadow.MemoryEnabled && OverlappingFunction(function, address, function.Layout.Bars[bar].Size) is { } other)
+                {
+                    if (function.BarAddresses[bar] != 0)
+                    {
+                        Report($"function {function.Index}: BAR {bar} at 0x{address:x} overlaps a BAR of function {other.Index}; accesses to it are slow");
+                    }
+
+                    function.BarAddresses[bar] = 0;
+                }
+                else
+                {
+                    function.BarAddresses[bar] = address;
+                }
+            }
+        }
+    }
+
+    private PcieFunction? OverlappingFunction(PcieFunction function, ulong address, ulong size)
+    {
+        foreach (PcieFunction other in _functions)
+        {
+            if (other == function || other.Layout is null || !other.Shadow.MemoryEnabled)
+            {
+                continue;
+            }
+
+            for (int bar = 0; bar < FunctionLayout.BarCount; bar++)
+            {
+                if (other.Layout.Bars[bar].IsMemory
+                    && other.Shadow.TryGetBarAddress(other.Layout, bar, out ulong start)
+                    && address < start + other.Layout.Bars[bar].Size
+                    && start < address + size)
+                {
+                    return other;
+                }
+            }
+        }
+
+        return null;
     }
 
     private void SendMemoryWrite(ulong address, ReadOnlySpan<byte> data)
@@ -493,7 +575,7 @@ public sealed partial class RootPort
         function.Outstanding--;
         if (request.Type == TlpType.CfgWr0 && --function.ConfigWritesOutstanding == 0 && function.Sequence is null)
         {
-            function.SettleMaxPayload();
+            function.SettleLimits();
         }
 
         if (request.Operation is { } operation)
@@ -562,10 +644,10 @@ public sealed partial class RootPort
             function.WindowOpen = false;
             function.WaitsForTag = false;
             function.RestorePending = false;
-            function.SettleMaxPayload();
+            function.SettleLimits();
             while (function.Head is not null)
             {
-                EndWithOnes(function.Dequeue(), HostStatus.LinkDown);
+                Abandon(function, function.Dequeue());
             }
         }
     }

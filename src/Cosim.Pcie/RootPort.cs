@@ -224,6 +224,14 @@ public sealed partial class RootPort
     /// <param name="token">Given back on completion; UnsupportedRequest if the function has no Function Level Reset.</param>
     public void ResetFunction(int function, ulong token) => Enqueue(function, OperationKind.Reset, token, 0, 0, 0);
 
+    /// <summary>
+    /// The host has left a function. It is reset (without Function Level Reset: its interrupts, DMA and BARs are disabled) and
+    /// everything the host wrote or armed is forgotten, so that the next host finds it as after power-up.
+    /// </summary>
+    /// <param name="function">Function number.</param>
+    /// <param name="token">Given back on completion.</param>
+    public void ReleaseFunction(int function, ulong token) => Enqueue(function, OperationKind.Release, token, 0, 0, 0);
+
     /// <summary>The FPGA is lost: whatever waits ends with all ones and <see cref="HostStatus.LinkDown"/>, and so does all that comes.</summary>
     public void LinkLost()
     {

@@ -28,7 +28,7 @@ public class RootPortAllocationTests
         byte[] interrupt = new byte[Tlp.MaxBytes];
         byte[] message = new byte[Tlp.MaxBytes];
         int writeLength = TlpWriter.MemoryWrite(write, RoutingId.Fpga(0), 0, 0x1003, data.AsSpan(0, 120));
-        int readLength = TlpWriter.MemoryRead(read, RoutingId.Fpga(0), 1, 0x1003, 512);
+        int readLength = TlpWriter.MemoryRead(read, RoutingId.Fpga(0), 1, 0x1003, 500);
         int interruptLength = TlpWriter.MemoryWrite(interrupt, RoutingId.Fpga(0), 0, 0xFEE0_0000, [1, 0, 0, 0]);
         int messageLength = TlpWriter.Message(message, RoutingId.Fpga(0), MessageCode.AssertIntA);
 

@@ -19,6 +19,8 @@ public class RootPortDmaTests : RootPortFixture
     public void Read_AnyRange_IsAnsweredInPartsThatFit(int offset, int length)
     {
         new Random(offset).NextBytes(Host.Memory);
+        WriteConfig(0, FakeFpga.Pcie + 8, 0x10, 0x58);
+        Forget();
 
         Give(packet => TlpWriter.MemoryRead(packet, Requester, 9, FakeHost.Base + (uint)offset, length), cycle: 5000);
 
@@ -182,6 +184,44 @@ public class RootPortDmaTests : RootPortFixture
         Give(packet => TlpWriter.MemoryWrite(packet, Requester, 0, FakeHost.Base, new byte[256]));
 
         Assert.That(Host.Log, Has.Count.EqualTo(1));
+    }
+
+    [Test]
+    public void Request_BusMasterEnableIsZero_IsRefused()
+    {
+        Port.ArmVectors(0, 0, 1);
+        WriteConfig(0, 0x04, 2, 0);
+        Forget();
+        Host.Log.Clear();
+
+        Give(packet => TlpWriter.MemoryWrite(packet, Requester, 0, FakeHost.Base, [1]));
+        Give(packet => TlpWriter.MemoryWrite(packet, Requester, 0, 0xFEE0_0000, [0, 0, 0, 0]));
+        Give(packet => TlpWriter.MemoryRead(packet, Requester, 3, FakeHost.Base, 4));
+
+        Assert.That(Host.Log, Is.Empty);
+        Assert.That(Fpga.Log, Is.EqualTo(new[] { "Cpl UR tag 3 from 00:00.0 to 01:00.0" }));
+        Assert.That(Reports, Has.Count.EqualTo(3).And.All.Contains("Bus Master Enable is 0"));
+    }
+
+    [Test]
+    public void Request_BusMasterEnableIsBeingCleared_HoldsUntilDone()
+    {
+        Port.ConfigWrite(0, 0x04, [2, 0], NewToken());
+
+        Give(packet => TlpWriter.MemoryWrite(packet, Requester, 0, FakeHost.Base, [1]));
+        Fpga.Drain();
+        Give(packet => TlpWriter.MemoryWrite(packet, Requester, 0, FakeHost.Base, [2]));
+
+        Assert.That(Host.Log, Is.EqualTo(new[] { "write 0x100000 01" }));
+    }
+
+    [Test]
+    public void Read_AboveMaxReadRequestSize_IsServedAndReported()
+    {
+        Give(packet => TlpWriter.MemoryRead(packet, Requester, 3, FakeHost.Base, 516));
+
+        Assert.That(Fpga.Log, Has.All.StartsWith("CplD SC"));
+        Assert.That(Reports.Single(), Does.Contain("exceeds Max_Read_Request_Size 512"));
     }
 
     [Test]

@@ -286,6 +286,27 @@ public class RootPortTransactionTests : RootPortFixture
         Assert.That(Fpga.Log.Count(line => line.StartsWith("CfgWr0 01:00.0 0x004", StringComparison.Ordinal)), Is.EqualTo(2), "one window for both");
     }
 
+    [Test]
+    public void MemoryAccess_HostsGaveTheSameAddress_EachReachesItsOwnFunction()
+    {
+        Enumerate();
+        WriteConfig(1, 0x10, BitConverter.GetBytes((uint)Bar0));
+        Assert.That(Reports, Has.Count.EqualTo(2).And.All.Contains("overlaps"));
+
+        StartWrite(0, 0, 0x10, 1);
+        StartWrite(1, 0, 0x10, 2);
+        Fpga.Drain();
+
+        Assert.That(Fpga.Functions.Select(function => function.Bars[0][0x10]), Is.EqualTo(new byte[] { 1, 2 }));
+        Assert.That(Fpga.Functions.Select(function => function.Register(0x10)), Is.All.EqualTo((uint)Bar0));
+
+        WriteConfig(1, 0x10, BitConverter.GetBytes((uint)Bar0 + 0x4000));
+        Forget();
+        StartWrite(0, 0, 0x11, 3);
+        StartWrite(1, 0, 0x11, 4);
+        Assert.That(Fpga.Log, Is.EqualTo(new[] { "MWr 0xfe000011 len 1 from 00:00.0", "MWr 0xfe004011 len 1 from 00:00.0" }), "apart again");
+    }
+
     [TestCase(0, 0x3FFDul, 4)]
     [TestCase(0, ulong.MaxValue, 1)]
     [TestCase(2, 0ul, 1)]

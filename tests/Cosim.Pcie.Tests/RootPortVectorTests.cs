@@ -198,6 +198,53 @@ public class RootPortVectorTests : RootPortFixture
         Assert.That(Enabled, Is.True);
     }
 
+    [TestCase(true)]
+    [TestCase(false)]
+    public void ReleaseFunction_WithAndWithoutReset_LeavesItAsAfterPowerUp(bool hasReset)
+    {
+        if (!hasReset)
+        {
+            Function.Set(FakeFpga.Pcie + 4, 0x8001);
+        }
+
+        Enumerate();
+        Port.ArmVectors(0, 0, 2);
+        Give(packet => TlpWriter.Message(packet, RoutingId.Fpga(0), MessageCode.AssertIntA));
+
+        Port.ReleaseFunction(0, 500);
+        Fpga.Drain();
+
+        Assert.That(Results[500].Status, Is.EqualTo(HostStatus.Ok));
+        Assert.That(Function.Resets, Is.EqualTo(hasReset ? 1 : 0));
+        Assert.That(Function.Register(0x10), Is.Zero);
+        Assert.That(Function.Register(0x04) & 0xFFFF, Is.Zero);
+        Assert.That(Enabled, Is.False);
+        Assert.That(Entry(0)[3], Is.EqualTo(1));
+        Assert.That(Host.Log, Is.EqualTo(new[] { "intx up", "intx down" }));
+        Raise(0xFEE0_0000, 0, 0, 0, 0);
+        Assert.That(Host.Log, Has.Count.EqualTo(2), "no DMA, no interrupt");
+        Assert.That(Fpga.Functions[1].Register(0x10), Is.Not.Zero);
+    }
+
+    [Test]
+    public void ReleaseFunction_LinkDown_NothingComesBackWithTheLink()
+    {
+        Enumerate();
+        Port.ArmVectors(0, 0, 2);
+        Port.LinkLost();
+        Port.ReleaseFunction(0, 500);
+        Array.ForEach(Fpga.Functions, function => function.Reset());
+        Fpga.ForgetTaken();
+
+        Port.ResetPort();
+        Fpga.Drain();
+
+        Assert.That(Results[500].Status, Is.EqualTo(HostStatus.LinkDown));
+        Assert.That(Function.Register(0x10), Is.Zero);
+        Assert.That(Enabled, Is.False);
+        Assert.That(Fpga.Functions[1].Register(0x10), Is.Not.Zero, "its host is still there");
+    }
+
     [Test]
     public void ResetFunction_FunctionWithoutIt_IsUnsupported()
     {

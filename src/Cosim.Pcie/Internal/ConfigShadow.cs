@@ -13,12 +13,15 @@ internal sealed class ConfigShadow
     /// <summary>Memory Space Enable.</summary>
     public const uint MemorySpace = 2;
 
+    /// <summary>Bus Master Enable.</summary>
+    public const uint BusMaster = 4;
+
     /// <summary>Initiate Function Level Reset, in Device Control.</summary>
     public const uint InitiateReset = 0x8000;
 
     private readonly uint[] _header = new uint[16];
     private uint _written;
-    private bool _deviceControlWritten;
+    private uint _deviceControlAfterReset;
 
     /// <summary>Device Control; 15:0.</summary>
     public uint DeviceControl { get; private set; }
@@ -26,16 +29,31 @@ internal sealed class ConfigShadow
     public bool MemoryEnabled => (_header[Command / 4] & MemorySpace) != 0;
 
     /// <summary>Whether the host has written anything that a reset takes away.</summary>
-    public bool IsTouched => _written != 0 || _deviceControlWritten;
+    public bool IsTouched => _written != 0 || IsDeviceControlWritten;
 
     public uint Header(int register) => _header[register / 4];
 
     public bool IsWritten(int register) => (_written & (1u << (register / 4))) != 0;
 
-    public bool IsDeviceControlWritten => _deviceControlWritten;
+    public bool IsDeviceControlWritten { get; private set; }
+
+    public bool BusMasterEnabled => (_header[Command / 4] & BusMaster) != 0;
 
     /// <summary>Takes what the function itself has after reset.</summary>
-    public void SetDeviceControl(uint value) => DeviceControl = value & 0x7FFF;
+    public void SetDeviceControl(uint value)
+    {
+        _deviceControlAfterReset = value & 0x7FFF;
+        DeviceControl = _deviceControlAfterReset;
+    }
+
+    /// <summary>The host has gone; nothing of what it wrote is to come back.</summary>
+    public void Forget()
+    {
+        Array.Clear(_header);
+        _written = 0;
+        IsDeviceControlWritten = false;
+        DeviceControl = _deviceControlAfterReset;
+    }
 
     public void Write(int register, byte byteEnables, uint value, int pcieCapability)
     {
@@ -52,7 +70,7 @@ internal sealed class ConfigShadow
         {
             mask &= 0x7FFF;
             DeviceControl = (DeviceControl & ~mask) | (value & mask);
-            _deviceControlWritten = true;
+            IsDeviceControlWritten = true;
         }
     }
 

@@ -12,6 +12,7 @@ internal enum OperationKind
     ProgramVectors,
     Discover,
     Reset,
+    Release,
 }
 
 /// <summary>One transaction of a host while it is under way; pooled.</summary>

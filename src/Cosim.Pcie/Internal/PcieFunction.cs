@@ -82,8 +82,19 @@ internal sealed class PcieFunction(int index, IPcieHost host)
     /// <summary>Max_Payload_Size in bytes.</summary>
     public int MaxPayload { get; private set; } = 128;
 
-    /// <summary>What a MWr may carry: Max_Payload_Size, or its former value while the write that lowers it is under way.</summary>
+    // A limit that is lowered holds from the completion of the write on: until then TLPs come that were sent before it.
+
+    /// <summary>Bytes a MWr may carry.</summary>
     public int MaxPayloadReceived { get; private set; } = 128;
+
+    /// <summary>Bytes a MRd may ask for.</summary>
+    public int MaxReadRequestReceived { get; private set; } = 512;
+
+    /// <summary>Whether memory requests may come.</summary>
+    public bool BusMasterReceived { get; private set; }
+
+    /// <summary>The address the host gave to each memory BAR; 0: none that the FPGA can use.</summary>
+    public ulong[] BarAddresses { get; } = new ulong[FunctionLayout.BarCount];
 
     public void Enqueue(HostOperation operation)
     {
@@ -144,19 +155,30 @@ internal sealed class PcieFunction(int index, IPcieHost host)
         write.Next = null;
     }
 
-    public void UpdateMaxPayload()
+    /// <summary>The host has written, or a write of its is sent.</summary>
+    public void UpdateLimits()
     {
         int supported = Layout?.MaxPayloadSupported ?? 128;
-        MaxPayload = Math.Min(128 << Math.Min((int)(Shadow.DeviceControl >> 5) & 7, 5), supported);
+        MaxPayload = Math.Min(EncodedSize(5), supported);
         MaxPayloadReceived = Math.Max(MaxPayloadReceived, MaxPayload);
+        MaxReadRequestReceived = Math.Max(MaxReadRequestReceived, EncodedSize(12));
+        BusMasterReceived |= Shadow.BusMasterEnabled;
     }
 
-    public void SettleMaxPayload() => MaxPayloadReceived = MaxPayload;
+    /// <summary>What the host has written holds in the FPGA.</summary>
+    public void SettleLimits()
+    {
+        MaxPayloadReceived = MaxPayload;
+        MaxReadRequestReceived = EncodedSize(12);
+        BusMasterReceived = Shadow.BusMasterEnabled;
+    }
 
-    /// <summary>Whether the FPGA decodes the BAR at the address the host gave it.</summary>
-    public bool IsReachable(int bar) => Shadow.MemoryEnabled && Shadow.TryGetBarAddress(Layout!, bar, out _);
+    /// <summary>Whether the FPGA decodes the BAR at the address the host gave it, and nothing else there.</summary>
+    public bool IsReachable(int bar) => Shadow.MemoryEnabled && BarAddresses[bar] != 0;
 
-    /// <summary>Where the FPGA decodes the BAR now.</summary>
-    public ulong BusAddress(int bar) =>
-        Shadow.TryGetBarAddress(Layout!, bar, out ulong address) ? address : WindowAddresses[bar];
+    /// <summary>Where the FPGA decodes the BAR, in the window or without.</summary>
+    public ulong BusAddress(int bar) => BarAddresses[bar] != 0 ? BarAddresses[bar] : WindowAddresses[bar];
+
+    // 7.5.3.4: 128 bytes times a power of two; reserved encodings count as the greatest.
+    private int EncodedSize(int position) => 128 << Math.Min((int)(Shadow.DeviceControl >> position) & 7, 5);
 }
