@@ -9,7 +9,7 @@ namespace Cosim.Guests.Tests;
 [Category("qemu")]
 public sealed class QemuProcessTests
 {
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(60);
 
     private readonly GuestTools _tools = GuestTools.Locate();
     private string _folder = "";
@@ -171,7 +171,7 @@ public sealed class QemuProcessTests
         server.Bind(new System.Net.Sockets.UnixDomainSocketEndPoint(path));
         server.Listen();
         Task<System.Net.Sockets.Socket> accepted = server.AcceptAsync();
-        QemuOptions options = HostOne() with { VfioUserSockets = [path], StartTimeout = TimeSpan.FromSeconds(3) };
+        QemuOptions options = HostOne() with { VfioUserSockets = [path], StartTimeout = TimeSpan.FromSeconds(5) };
         Assert.That(
             async () => await QemuProcess.StartAsync(options),
             Throws.TypeOf<GuestException>().With.Message.Contains("not ready").And.Message.Contains(path));
