@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga.Model;
+using Cosim.Fpga.Native;
 
 namespace Cosim.Fpga;
 
@@ -12,6 +13,7 @@ public static class FpgaFactory
     public static IFpga Create(FpgaOptions options) => options.Kind switch
     {
         FpgaKind.Model => CreateModel(options),
+        FpgaKind.Verilator or FpgaKind.Ghdl => NativeFpga.Create(options),
         _ => throw new ArgumentException($"There is no FPGA of kind {options.Kind}.", nameof(options)),
     };
 
