@@ -107,7 +107,9 @@ begin
       if move = '1' and address_valid_q = '1' then
         row_v := address_row_q + 1;
         address_row_q <= row_v;
-        address_beat_q <= (address_beat_q + 1) mod 9;
+        if address_beat_q /= address_write_q.beats then
+          address_beat_q <= address_beat_q + 1;
+        end if;
         if modulo_f(32 * to_integer(row_v(3 downto 0)), address_write_q.read_size) = 0 and (address_beat_q /= 0 or address_write_q.row_before = '0') then
           address_slot_q <= address_slot_q + 1;
         end if;

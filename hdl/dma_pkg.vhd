@@ -230,15 +230,9 @@ package body dma_pkg is
   end function last_be_f;
 
   function keep_bytes_f(row : row_t; first : natural; first_after : natural) return row_t is
-    variable row_v : row_t;
+    constant ONES_C : unsigned(255 downto 0) := (others => '1');
   begin
-    row_v := row;
-    for i in 0 to 31 loop
-      if i < first or i >= first_after then
-        row_v(8*i+7 downto 8*i) := x"00";
-      end if;
-    end loop;
-    return row_v;
+    return row and std_ulogic_vector(shift_left(ONES_C, 8 * first) and shift_right(ONES_C, 8 * (32 - first_after)));
   end function keep_bytes_f;
 
   function size_bytes_f(size : size_t) return natural is

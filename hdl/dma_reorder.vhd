@@ -8,6 +8,7 @@
 -- part of a rotated beat that belongs to the next row waits one cycle: the next    --
 -- beat of the packet, or the header beat of the next one, leaves room for it.      --
 -- Slots are freed by the writing side, in order (free_i).                          --
+-- After reset all slots are cleared, one a cycle, before the first is handed out.   --
 -- A completion that does not continue a read (tag, Length, Byte Count) is dropped. --
 -- ================================================================================ --
 
@@ -60,35 +61,44 @@ end entity dma_reorder;
 
 architecture rtl of dma_reorder is
 
+  type bit_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic;
+  type phase_array_t is array (0 to SLOT_COUNT_C-1) of unsigned(2 downto 0);
   type place_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(6 downto 0);
   type length_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(7 downto 0);
   type lead_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(1 downto 0);
   type bytes_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(9 downto 0);
   type status_array_t is array (0 to SLOT_COUNT_C-1) of dma_status_t;
-  type age_array_t is array (0 to SLOT_COUNT_C-1) of natural range 0 to 4;
 
-  constant TICK_C : positive := TIMEOUT_G/4 + 1; -- cycles between two looks for reads not answered
+  constant TICK_C : positive := TIMEOUT_G/4 + 64; -- cycles of a phase, more than a look at all slots takes
+  constant LATE_C : unsigned(2 downto 0) := "101"; -- phases after which a read counts as not answered
 
-  type state_t is (S_HEADER, S_PAYLOAD, S_DROP);
+  type state_t is (S_CLEAR, S_HEADER, S_PAYLOAD, S_DROP);
 
-  -- slots --
-  signal head_q        : slot_pointer_t := (others => '0'); -- next to hand out
-  signal outstanding_q : std_ulogic_vector(SLOT_COUNT_C-1 downto 0);
-  signal fresh_q       : std_ulogic_vector(SLOT_COUNT_C-1 downto 0); -- nothing has come yet
-  signal last_q        : std_ulogic_vector(SLOT_COUNT_C-1 downto 0);
-  signal place_q       : place_array_t;  -- first DW, as handed out
-  signal length_q      : length_array_t; -- DWs asked for
-  signal lead_q        : lead_array_t;
-  signal bytes_q       : bytes_array_t;  -- bytes asked for
-  signal taken_q       : length_array_t; -- DWs that have come, if not fresh
-  signal status_q      : status_array_t;
-  signal age_q         : age_array_t;    -- ticks since the read
-  signal time_q        : natural range 0 to TICK_C;
+  -- Slots are tables with one write port each: what a read asked for is written when it is handed out, how far it got --
+  -- by completions (or the clock). A read is outstanding while asked_q and ended_q differ.                             --
+  signal head_q   : slot_pointer_t := (others => '0'); -- next to hand out
+  signal asked_q  : bit_array_t := (others => '0');
+  signal last_q   : bit_array_t;
+  signal refuse_q : bit_array_t;
+  signal phase_q  : phase_array_t;  -- when it was handed out
+  signal place_q  : place_array_t;  -- first DW
+  signal length_q : length_array_t; -- DWs
+  signal lead_q   : lead_array_t;
+  signal bytes_q  : bytes_array_t;
+  signal ended_q  : bit_array_t := (others => '0');
+  signal taken_q  : length_array_t; -- DWs that have come
+  signal status_q : status_array_t;
+
+  -- clock of the timeout: each cycle one slot is looked at --
+  signal time_q : natural range 0 to TICK_C-1;
+  signal now_q  : unsigned(2 downto 0);
+  signal scan_q : unsigned(4 downto 0) := (others => '0');
 
   -- completion in progress --
-  signal state_q     : state_t;
+  signal state_q     : state_t := S_CLEAR;
   signal slot_q      : natural range 0 to SLOT_COUNT_C-1;
   signal total_q     : natural range 0 to 128; -- DWs of the slot that will have come after it
+  signal complete_q  : std_ulogic;             -- that is all of them
   signal position_q  : unsigned(6 downto 0);   -- DW in the slot of the next beat
 
   -- second part of a rotated beat --
@@ -134,14 +144,14 @@ begin
 
   cpl_ready_o <= '1';
   alloc_tag_o <= head_q(4 downto 0);
-  alloc_ready_o <= '0' when head_q(4 downto 0) = free_i(4 downto 0) and head_q(5) /= free_i(5) else '1';
+  alloc_ready_o <= '0' when state_q = S_CLEAR or (head_q(4 downto 0) = free_i(4 downto 0) and head_q(5) /= free_i(5)) else '1';
 
   look_empty_o <= '1' when look_i = head_q else '0';
-  look_done_o <= '0' when look_i = head_q else not outstanding_q(to_integer(look_i(4 downto 0)));
-  look_status_o <= status_q(to_integer(look_i(4 downto 0)));
+  look_done_o <= '1' when look_i /= head_q and asked_q(to_integer(look_i(4 downto 0))) = ended_q(to_integer(look_i(4 downto 0))) else '0';
+  look_status_o <= DMA_NO_MASTER_C when refuse_q(to_integer(look_i(4 downto 0))) = '1' else status_q(to_integer(look_i(4 downto 0)));
   look_last_o <= last_q(to_integer(look_i(4 downto 0)));
 
-  busy_o <= '1' when head_q /= free_i or flush_q = '1' or state_q /= S_HEADER else '0';
+  busy_o <= '1' when head_q /= free_i or flush_q = '1' or state_q = S_PAYLOAD or state_q = S_DROP else '0';
 
   -- Rows to write ------------------------------------------------------------------------
   -- ------------------------------------------------------------------------------------
@@ -192,81 +202,107 @@ begin
   -- ------------------------------------------------------------------------------------
   slots: process(clk_i)
     variable slot_v     : natural range 0 to SLOT_COUNT_C-1;
-    variable before_v   : natural range 0 to 128;
+    variable head_v     : natural range 0 to SLOT_COUNT_C-1;
+    variable before_v   : natural range 0 to 255;
     variable dws_v      : natural range 0 to 1023;
-    variable left_v     : integer range -4*128 to SLOT_BYTES_C;
+    variable left_v     : integer range -4*255 to SLOT_BYTES_C + 3;
     variable position_v : unsigned(6 downto 0);
     variable turn_v     : natural range 0 to 7;
+    variable asked_v    : std_ulogic;
+    variable ended_v    : std_ulogic;
+    variable put_v      : boolean; -- a slot gets on
+    variable end_v      : boolean; -- and that was all
+    variable total_v    : natural range 0 to 128;
+    variable status_v   : dma_status_t;
   begin
     if rising_edge(clk_i) then
-
-      -- no answer; where completions come, the look waits for a cycle without --
-      if time_q /= TICK_C then
-        if head_q /= free_i then
-          time_q <= time_q + 1;
-        end if;
-      elsif state_q = S_HEADER and cpl_valid_i = '0' then
-        time_q <= 0;
-        for i in 0 to SLOT_COUNT_C-1 loop
-          if age_q(i) /= 4 then
-            age_q(i) <= age_q(i) + 1;
-          elsif outstanding_q(i) = '1' then
-            outstanding_q(i) <= '0';
-            status_q(i) <= DMA_TIMEOUT_C;
-          end if;
-        end loop;
-      end if;
+      put_v := false;
+      end_v := true;
+      total_v := 0;
+      status_v := DMA_OK_C;
+      slot_v := to_integer(scan_q);
 
       -- handed out --
+      head_v := to_integer(head_q(4 downto 0));
+      asked_v := not ended_q(head_v);
+      if alloc_refuse_i = '1' then
+        asked_v := ended_q(head_v);
+      end if;
+      if state_q = S_CLEAR then
+        head_v := to_integer(scan_q);
+        asked_v := '0';
+      end if;
+      if alloc_i = '1' or state_q = S_CLEAR then
+        asked_q(head_v) <= asked_v;
+      end if;
       if alloc_i = '1' then
-        slot_v := to_integer(head_q(4 downto 0));
         head_q <= head_q + 1;
-        outstanding_q(slot_v) <= not alloc_refuse_i;
-        fresh_q(slot_v) <= '1';
-        last_q(slot_v) <= alloc_last_i;
-        place_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_place_i, 7));
-        length_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_length_i, 8));
-        lead_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_lead_i, 2));
-        bytes_q(slot_v) <= std_ulogic_vector(to_unsigned(alloc_bytes_i, 10));
-        age_q(slot_v) <= 0;
-        status_q(slot_v) <= DMA_OK_C;
-        if alloc_refuse_i = '1' then
-          status_q(slot_v) <= DMA_NO_MASTER_C;
+        last_q(head_v) <= alloc_last_i;
+        refuse_q(head_v) <= alloc_refuse_i;
+        phase_q(head_v) <= now_q;
+        place_q(head_v) <= std_ulogic_vector(to_unsigned(alloc_place_i, 7));
+        length_q(head_v) <= std_ulogic_vector(to_unsigned(alloc_length_i, 8));
+        lead_q(head_v) <= std_ulogic_vector(to_unsigned(alloc_lead_i, 2));
+        bytes_q(head_v) <= std_ulogic_vector(to_unsigned(alloc_bytes_i, 10));
+      end if;
+
+      -- time, while a slot is in use --
+      if state_q = S_CLEAR or head_q /= free_i then
+        scan_q <= scan_q + 1;
+        if time_q = TICK_C-1 then
+          time_q <= 0;
+          now_q <= now_q + 1;
+        else
+          time_q <= time_q + 1;
         end if;
       end if;
 
-      -- completions; the tag's slot is not the one just handed out --
       flush_q <= '0';
-      if cpl_valid_i = '1' then
-        case state_q is
+      case state_q is
 
-          when S_HEADER =>
+        when S_CLEAR =>
+          put_v := true;
+          if scan_q = SLOT_COUNT_C-1 then
+            state_q <= S_HEADER;
+          end if;
+
+        when S_HEADER =>
+          if cpl_valid_i = '1' then
             slot_v := to_integer(unsigned(cpl_data_i(76 downto 72)));
             slot_q <= slot_v;
             carry_keep_q <= (others => '0');
             if cpl_last_i = '0' then
               state_q <= S_DROP;
             end if;
-            if cpl_data_i(79 downto 77) = "000" and outstanding_q(slot_v) = '1' then
-              before_v := 0;
+            if cpl_data_i(79 downto 77) = "000" and asked_q(slot_v) /= ended_q(slot_v) then
+              before_v := to_integer(unsigned(taken_q(slot_v)));
               left_v := to_integer(unsigned(bytes_q(slot_v)));
-              if fresh_q(slot_v) = '0' then
-                before_v := to_integer(unsigned(taken_q(slot_v)));
+              if before_v /= 0 then
                 left_v := left_v + to_integer(unsigned(lead_q(slot_v))) - 4 * before_v;
               end if;
               dws_v := to_integer(unsigned(cpl_data_i(9 downto 0)));
               position_q <= unsigned(place_q(slot_v)) + before_v;
               if cpl_data_i(47 downto 45) /= CPL_SC_C then
-                outstanding_q(slot_v) <= '0';
-                status_q(slot_v) <= DMA_REFUSED_C;
+                put_v := true;
+                status_v := DMA_REFUSED_C;
               elsif cpl_data_i(31 downto 24) = TLP_CPLD_C and cpl_last_i = '0' and dws_v /= 0 and
                     before_v + dws_v <= to_integer(unsigned(length_q(slot_v))) and to_integer(unsigned(cpl_data_i(43 downto 32))) = left_v then
                 total_q <= before_v + dws_v;
+                complete_q <= '0';
+                if before_v + dws_v = to_integer(unsigned(length_q(slot_v))) then
+                  complete_q <= '1';
+                end if;
                 state_q <= S_PAYLOAD;
               end if;
             end if;
+          elsif asked_q(slot_v) /= ended_q(slot_v) and now_q - phase_q(slot_v) >= LATE_C then -- no answer
+            put_v := true;
+            status_v := DMA_TIMEOUT_C;
+          end if;
 
-          when S_PAYLOAD =>
+        when S_PAYLOAD =>
+          slot_v := slot_q;
+          if cpl_valid_i = '1' then
             position_v := position_q + 8;
             turn_v := to_integer(position_q(2 downto 0));
             position_q <= position_v;
@@ -280,27 +316,40 @@ begin
                 flush_q <= '1';
                 flush_row_q <= std_ulogic_vector(to_unsigned(slot_q, 5)) & std_ulogic_vector(position_v(6 downto 3));
               end if;
-              fresh_q(slot_q) <= '0';
-              taken_q(slot_q) <= std_ulogic_vector(to_unsigned(total_q, 8));
-              if total_q = to_integer(unsigned(length_q(slot_q))) then
-                outstanding_q(slot_q) <= '0';
+              put_v := true;
+              end_v := complete_q = '1';
+              if not end_v then
+                total_v := total_q;
               end if;
             end if;
+          end if;
 
-          when S_DROP =>
-            if cpl_last_i = '1' then
-              state_q <= S_HEADER;
-            end if;
+        when S_DROP =>
+          if cpl_valid_i = '1' and cpl_last_i = '1' then
+            state_q <= S_HEADER;
+          end if;
 
-        end case;
+      end case;
+
+      ended_v := ended_q(slot_v);
+      if state_q = S_CLEAR then
+        ended_v := '0';
+      elsif end_v then
+        ended_v := asked_q(slot_v);
+      end if;
+      -- got on; nothing has come of a read that ended, for the next one in the slot --
+      if put_v then
+        taken_q(slot_v) <= std_ulogic_vector(to_unsigned(total_v, 8));
+        status_q(slot_v) <= status_v;
+        ended_q(slot_v) <= ended_v;
       end if;
 
       if rst_i = '1' then
         head_q <= (others => '0');
-        outstanding_q <= (others => '0');
-        age_q <= (others => 0);
+        scan_q <= (others => '0');
         time_q <= 0;
-        state_q <= S_HEADER;
+        now_q <= (others => '0');
+        state_q <= S_CLEAR;
         flush_q <= '0';
       end if;
     end if;

@@ -609,7 +609,9 @@ begin
       wait until rising_edge(clk);
     end loop;
     rst <= '0';
-    wait until rising_edge(clk);
+    for i in 1 to 40 loop -- the reorder buffers clear their slots
+      wait until rising_edge(clk);
+    end loop;
     start_cycle := cycle;
 
     short(2);
