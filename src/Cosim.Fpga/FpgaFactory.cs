@@ -10,6 +10,7 @@ public static class FpgaFactory
     /// <summary>Makes an FPGA; building and starting a simulator belongs to it.</summary>
     /// <param name="options">What to make.</param>
     /// <exception cref="ArgumentException">The options ask for what the implementation does not have.</exception>
+    /// <exception cref="FpgaBuildException">A simulator does not build or does not start.</exception>
     public static IFpga Create(FpgaOptions options) => options.Kind switch
     {
         FpgaKind.Model => CreateModel(options),

@@ -89,17 +89,20 @@ internal static partial class VerilatorBuild
 
     private static void Compile(SimulationTools tools, DesignSources design, WaveFormat? wave, string objects)
     {
-        // Code that runs once is not worth optimising; the rest is spread over the cores.
-        string[] all = [.. Directory.GetFiles(objects, "Vmodel*.cpp").Select(f => Path.GetFileName(f)!).OrderDescending(StringComparer.Ordinal)];
-        string[] slow = [.. all.Where(f => f.Contains("__Slow", StringComparison.Ordinal) || f.Contains("__Syms", StringComparison.Ordinal) || f.Contains("__ConstPool", StringComparison.Ordinal))];
-        string[] fast = [.. all.Except(slow)];
-        List<(string File, string Level)> units = [("verilator.cpp", "-O2"), (Unit(objects, "slow.cc", slow), "-O1")];
-        int parts = Math.Min(Math.Max(1, Environment.ProcessorCount), fast.Length);
-        for (int i = 0; i < parts; i++)
+        // Code that runs once is not worth optimising; the rest is spread over the cores, the largest files first.
+        FileInfo[] all = [.. new DirectoryInfo(objects).GetFiles("Vmodel*.cpp").OrderByDescending(f => f.Length).ThenBy(f => f.Name, StringComparer.Ordinal)];
+        FileInfo[] once = [.. all.Where(f => f.Name.Contains("__Slow", StringComparison.Ordinal) || f.Name.Contains("__Syms", StringComparison.Ordinal) || f.Name.Contains("__ConstPool", StringComparison.Ordinal))];
+        (List<string> Names, long Bytes)[] parts = [.. Enumerable.Range(0, Math.Max(1, Environment.ProcessorCount)).Select(_ => (new List<string>(), 0L))];
+        foreach (FileInfo file in all.Except(once))
         {
-            units.Add((Unit(objects, $"fast{i}.cc", fast.Where((_, n) => n % parts == i)), "-O2"));
+            int least = Array.FindIndex(parts, p => p.Bytes == parts.Min(q => q.Bytes));
+            parts[least].Names.Add(file.Name);
+            parts[least].Bytes += file.Length;
         }
 
+        List<(string File, string Level)> units = [.. parts.Select((p, i) => (Unit(objects, $"part{i}.cc", p.Names), "-O2"))];
+        units.Add((Unit(objects, "once.cc", once.Select(f => f.Name)), "-O0"));
+        units.Add(("verilator.cpp", "-O2"));
         string[] common = [.. Flags, .. TraceFlags(wave), .. Includes(tools), "-I.", "-include", "verilator.h",
             $"-DCOSIM_DESIGN_PORTS={design.Ports}", $"-DCOSIM_BUSY={(design.IdleCycles is null ? 1 : 0)}"];
         Parallel([.. units.Select(u => (Action)(() => BuildStep.Run($"compiling {design.Top}", objects, Compiler, [.. common, u.Level, "-c", u.File, "-o", u.File + ".o"])))]);
