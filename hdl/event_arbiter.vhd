@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- ================================================================================ --
--- Joins the events of the two ports; they take turns                               --
+-- Joins the events of the two ports; they take turns, nothing is kept in between   --
 -- ================================================================================ --
 
 library ieee;
@@ -36,42 +36,37 @@ end entity event_arbiter;
 
 architecture event_arbiter_rtl of event_arbiter is
 
-  signal valid : std_ulogic;
   signal turn  : std_ulogic; -- who goes first if both want: 0 port 0, 1 port 1
+  signal hold  : std_ulogic; -- an event is shown and not yet taken
+  signal shown : std_ulogic; -- whose: 0 port 0, 1 port 1
+  signal chose : std_ulogic; -- whose, this cycle
 
 begin
 
-  a_ready_o <= a_valid_i and (not valid) and ((not turn) or (not b_valid_i));
-  b_ready_o <= b_valid_i and (not valid) and (turn or (not a_valid_i));
+  chose <= shown when (hold = '1') else (b_valid_i and (turn or not a_valid_i));
 
-  take: process(clk_i)
+  turns: process(clk_i)
   begin
     if rising_edge(clk_i) then
       if (rst_i = '1') then
-        valid <= '0';
         turn  <= '0';
-      elsif (valid = '1') then
-        if (ev_ready_i = '1') then
-          valid <= '0';
-        end if;
-      elsif (a_valid_i = '1') and ((turn = '0') or (b_valid_i = '0')) then
-        valid       <= '1';
-        turn        <= '1';
-        ev_opcode_o <= a_opcode_i;
-        ev_dw2_o    <= a_dw2_i;
-        ev_dw3_o    <= a_dw3_i;
-        ev_dw4_o    <= a_dw4_i;
-      elsif (b_valid_i = '1') then
-        valid       <= '1';
-        turn        <= '0';
-        ev_opcode_o <= b_opcode_i;
-        ev_dw2_o    <= b_dw2_i;
-        ev_dw3_o    <= b_dw3_i;
-        ev_dw4_o    <= b_dw4_i;
+        hold  <= '0';
+        shown <= '0';
+      elsif (a_valid_i = '1') or (b_valid_i = '1') then
+        hold  <= not ev_ready_i;
+        shown <= chose;
+        turn  <= not chose;
       end if;
     end if;
-  end process take;
+  end process turns;
 
-  ev_valid_o <= valid;
+  ev_valid_o  <= b_valid_i when (chose = '1') else a_valid_i;
+  ev_opcode_o <= b_opcode_i when (chose = '1') else a_opcode_i;
+  ev_dw2_o    <= b_dw2_i when (chose = '1') else a_dw2_i;
+  ev_dw3_o    <= b_dw3_i when (chose = '1') else a_dw3_i;
+  ev_dw4_o    <= b_dw4_i when (chose = '1') else a_dw4_i;
+
+  a_ready_o <= ev_ready_i and not chose;
+  b_ready_o <= ev_ready_i and chose;
 
 end architecture event_arbiter_rtl;

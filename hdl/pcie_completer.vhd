@@ -6,7 +6,7 @@
 -- configuration space, BAR0 or BAR1 of a function. An access is held until its     --
 -- target acknowledges it; where no byte is enabled the target changes nothing. The --
 -- PCI_CFG window of virtio (1.3, 4.1.4.9) is opened here: an access to             --
--- pci_cfg_data becomes one to BAR0.                                                --
+-- pci_cfg_data becomes one to BAR0. A malformed TLP (2.3) is dropped.              --
 -- ================================================================================ --
 
 library ieee;
@@ -31,6 +31,7 @@ entity pcie_completer is
     req_ready_o  : out std_ulogic;
     req_header_i : in  tlp_header_t;
     req_data_i   : in  std_ulogic_vector(63 downto 0);
+    req_dwords_i : in  std_ulogic_vector(1 downto 0); -- DWs of payload that came: 0, 1, 2, more
     -- completions --
     cpl_valid_o  : out std_ulogic;
     cpl_ready_i  : in  std_ulogic;
@@ -109,6 +110,47 @@ architecture pcie_completer_rtl of pcie_completer is
     else return 0;
     end if;
   end function highest_f;
+
+  -- payload and Length differ, byte enables that are not allowed, a digest --
+  function malformed_f(header : tlp_header_t; dwords : std_ulogic_vector(1 downto 0)) return boolean is
+    variable length_v  : unsigned(9 downto 0);
+    variable payload_v : unsigned(1 downto 0); -- as dwords counts
+    variable place_v   : unsigned(10 downto 0);
+  begin
+    length_v  := unsigned(header(9 downto 0));
+    payload_v := "00";
+    if (header(30) = '1') then
+      payload_v := "11";
+      if (length_v = 1) or (length_v = 2) then
+        payload_v := length_v(1 downto 0);
+      end if;
+    end if;
+    if (header(15) = '1') or (unsigned(dwords) /= payload_v) then
+      return true;
+    end if;
+    case header(31 downto 24) is
+      when TLP_CFGRD0_C | TLP_CFGWR0_C | x"05" | x"45" | x"02" | x"42" =>
+        return (length_v /= 1) or (header(39 downto 36) /= "0000");
+      when TLP_MRD32_C | TLP_MRD64_C | TLP_MWR32_C | TLP_MWR64_C =>
+        if (length_v = 1) then
+          return header(39 downto 36) /= "0000";
+        elsif (header(35 downto 32) = "0000") or (header(39 downto 36) = "0000") then
+          return true;
+        else -- across 4 KiB
+          place_v := '0' & unsigned(header(75 downto 66));
+          if (header(29) = '1') then
+            place_v := '0' & unsigned(header(107 downto 98));
+          end if;
+          if (length_v = 0) then
+            return place_v /= 0;
+          else
+            return place_v + length_v > 1024;
+          end if;
+        end if;
+      when others =>
+        return false;
+    end case;
+  end function malformed_f;
 
 begin
 
@@ -279,12 +321,23 @@ begin
                     end if;
                   end if;
 
-                when others => -- nobody here: messages are posted, the rest is answered UR
-                  if (type_v(4 downto 3) = "10") then
-                    posted <= '1';
-                  end if;
+                -- locked reads, I/O, type 1 configuration, atomic operations: nobody here --
+                when x"01" | x"21" | x"02" | x"42" | x"05" | x"45" | x"4C" | x"6C" | x"4D" | x"6D" | x"4E" | x"6E" => null;
+
+                -- messages, and what is no TLP --
+                when others =>
+                  posted <= '1';
 
               end case;
+
+              if malformed_f(req_header_i, req_dwords_i) then
+                state      <= S_COMPLETE;
+                posted     <= '1';
+                bus_device <= bus_device;
+                acc_config <= '0';
+                acc_bar0   <= '0';
+                acc_bar1   <= '0';
+              end if;
             end if;
 
           -- one DW --

@@ -82,6 +82,7 @@ architecture pcie_port_rtl of pcie_port is
   signal req_valid, req_ready : std_ulogic;
   signal req_header           : tlp_header_t;
   signal req_data             : std_ulogic_vector(63 downto 0);
+  signal req_dwords           : std_ulogic_vector(1 downto 0);
   signal cpl_valid, cpl_ready : std_ulogic;
   signal cpl_header           : tlp_header_t;
   signal cpl_data             : std_ulogic_vector(63 downto 0);
@@ -140,6 +141,7 @@ begin
     req_ready_i  => req_ready,
     req_header_o => req_header,
     req_data_o   => req_data,
+    req_dwords_o => req_dwords,
     busy_o       => rx_busy
   );
 
@@ -157,6 +159,7 @@ begin
     req_ready_o     => req_ready,
     req_header_i    => req_header,
     req_data_i      => req_data,
+    req_dwords_i    => req_dwords,
     cpl_valid_o     => cpl_valid,
     cpl_ready_i     => cpl_ready,
     cpl_header_o    => cpl_header,

@@ -37,6 +37,7 @@ entity pcie_rx is
     req_ready_i  : in  std_ulogic; -- dealt with
     req_header_o : out tlp_header_t;
     req_data_o   : out std_ulogic_vector(63 downto 0);
+    req_dwords_o : out std_ulogic_vector(1 downto 0); -- DWs of payload that came: 0, 1, 2, more
     -- status --
     busy_o       : out std_ulogic
   );
@@ -85,6 +86,7 @@ begin
                 end if;
               else
                 req_header_o <= rx_data_i(127 downto 0);
+                req_dwords_o <= "00";
                 if (rx_data_i(29) = '0') then -- DW3 of a short header has no meaning
                   req_header_o(127 downto 96) <= (others => '0');
                 end if;
@@ -104,6 +106,13 @@ begin
           when S_DATA =>
             if (rx_valid_i = '1') then
               req_data_o <= rx_data_i(63 downto 0);
+              if (rx_last_i = '0') or (rx_keep_i(2) = '1') then
+                req_dwords_o <= "11";
+              elsif (rx_keep_i(1) = '1') then
+                req_dwords_o <= "10";
+              else
+                req_dwords_o <= "01";
+              end if;
               if (rx_last_i = '1') then
                 state <= S_REQUEST;
               else

@@ -166,6 +166,7 @@ architecture virtio_functions_rtl of virtio_functions is
   signal notify_recent   : natural range 0 to MARKS_C-1;              -- whose turn was last
   signal marked          : std_ulogic;
   signal ev_valid        : std_ulogic;
+  signal ev_notify       : std_ulogic; -- the event is a NOTIFY
 
   -- the job being done --
   signal f_job       : natural range 0 to FUNCTIONS_G-1;
@@ -265,6 +266,7 @@ begin
         notify_mark   <= (others => '0');
         notify_recent <= 0;
         ev_valid      <= '0';
+        ev_notify     <= '0';
         clear_from    <= (others => '0');
         clear_to      <= (others => '1');
         clear_limit   <= '1';
@@ -278,7 +280,8 @@ begin
           flr <= flr or flr_i;
         end if;
         if (ev_valid = '1') and (ev_ready_i = '1') then
-          ev_valid <= '0';
+          ev_valid  <= '0';
+          ev_notify <= '0';
         end if;
         if (acc_ack = '1') then
           acc_ack <= '0';
@@ -485,7 +488,11 @@ begin
                       ram_write_v   := true;
                       ram_address_v := queue_word_f(f_v, word_v, R_NOTIFY_C);
                       ram_data_v    := merge_bytes_f(x"00000000", acc_data_i, acc_be_i);
-                      notify_mark(f_v*QUEUES_G + word_v) <= '1';
+                      if (ev_notify = '1') and (ev_ready_i = '0') and (notify_recent = f_v*QUEUES_G + word_v) then
+                        ev_dw4_o <= ram_data_v; -- its event has not left yet
+                      else
+                        notify_mark(f_v*QUEUES_G + word_v) <= '1';
+                      end if;
                     end if;
                   end if;
 
@@ -883,9 +890,10 @@ begin
           -- Events -------------------------------------------------------------------------
           -- ------------------------------------------------------------------------------
           when S_EV_NOTIFY =>
-            ev_dw4_o <= ram_q;
-            ev_valid <= '1';
-            state    <= S_IDLE;
+            ev_dw4_o  <= ram_q;
+            ev_valid  <= '1';
+            ev_notify <= '1';
+            state     <= S_IDLE;
 
           when S_EV_CONFIG_PLACE =>
             ev_dw3_o           <= ram_q;
