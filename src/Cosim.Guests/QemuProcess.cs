@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Cosim.Guests.Internal;
 
@@ -97,6 +98,17 @@ public sealed class QemuProcess : IAsyncDisposable
             string qemu = Output.Length == 0 ? "" : $" QEMU printed:\n{Output}";
             throw new GuestException($"{Options.Name} did not come up within {deadline.TotalSeconds:0.#} s. Its kernel's console: {Console.Ending()}{qemu}", e);
         }
+    }
+
+    /// <summary>Waits until host 2's back end has ended, which it does not do by itself while all is well.</summary>
+    /// <returns>Its exit status as the shell has it: 128 and the signal's number where a signal ended it.</returns>
+    /// <exception cref="GuestException">The guest is gone.</exception>
+    /// <remarks>It is a wait on <see cref="BackEndOutput"/>, which allows one at a time.</remarks>
+    public async Task<int> WaitUntilBackEndEndsAsync(CancellationToken cancellation = default)
+    {
+        await BackEndOutput.WaitForAsync("cosim: the back end ended with status ", Timeout.InfiniteTimeSpan, cancellation);
+        string status = await BackEndOutput.WaitForAsync("\n", Timeout.InfiniteTimeSpan, cancellation);
+        return int.Parse(status, CultureInfo.InvariantCulture);
     }
 
     /// <summary>

@@ -115,7 +115,9 @@ public sealed class QemuProcessTests
         Assert.That(await qemu.Shell.RequireAsync("ls -1 /dev/net/tun /dev/vfio/vfio; ls /sys/kernel/iommu_groups | wc -l", Deadline), Does.StartWith("/dev/net/tun\n/dev/vfio/vfio\n"));
 
         Assert.That(await host.IsBackEndRunningAsync(), Is.True);
+        Task<int> ended = qemu.WaitUntilBackEndEndsAsync();
         await host.KillBackEndAsync();
+        Assert.That(await ended.WaitAsync(Deadline), Is.EqualTo(128 + 9));
         Assert.That(await host.IsBackEndRunningAsync(), Is.False);
         await host.StartBackEndAsync();
         await qemu.BackEndOutput.WaitForAsync("serving", Deadline);
