@@ -151,7 +151,7 @@ public sealed partial class RootPort
     {
         PcieFunction target = _functions[function];
         bool sendNow = IsLinkUp && target.Barriers == 0 && target.ConfigWritesOutstanding == 0 && target.Sequence is null
-            && !target.RestorePending && target.Head is null or { Kind: OperationKind.MemoryRead } && target.Layout is not null
+            && !target.RestorePending && target.Head is null or { IsRead: true } && target.Layout is not null
             && Covers(target, bar, offset, data.Length) && (target.WindowOpen || target.IsReachable(bar));
         if (sendNow && target.FirstWrite() is null)
         {
@@ -250,7 +250,6 @@ public sealed partial class RootPort
         foreach (PcieFunction function in _functions)
         {
             function.Vectors.Unprogram();
-            LowerIntx(function);
             if (function.Layout is { IsPresent: false })
             {
                 function.Layout = null;
@@ -266,11 +265,16 @@ public sealed partial class RootPort
         }
     }
 
-    /// <summary>Takes a TLP from the FPGA.</summary>
+    /// <summary>Takes a TLP from the FPGA; while the link is down it is dropped.</summary>
     /// <param name="tlp">The packet.</param>
     /// <param name="cycle">Cycle of its arrival.</param>
     public void Receive(ReadOnlySpan<byte> tlp, ulong cycle)
     {
+        if (!IsLinkUp)
+        {
+            return;
+        }
+
         Observer?.Observed(TlpDirection.FromFpga, tlp, cycle);
         if (!Tlp.TryParse(tlp, out Tlp parsed, out string? malformed))
         {

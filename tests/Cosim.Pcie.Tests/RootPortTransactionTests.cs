@@ -225,6 +225,51 @@ public class RootPortTransactionTests : RootPortFixture
     }
 
     [Test]
+    public void MemoryWrite_ConfigReadWaitsForTag_PassesIt()
+    {
+        Enumerate();
+        Fpga.HoldReads = true;
+        StartRead(0, 0, 0, 32);
+        ulong config = NewToken();
+        Port.ConfigRead(0, 0, 4, config);
+
+        StartWrite(0, 0, 0x100, 1);
+
+        Assert.That(Fpga.Log[^1], Does.StartWith("MWr 0xfe000100"));
+        Fpga.Drain();
+        Fpga.AnswerRead(Fpga.HeldReads[0]);
+        Fpga.Drain();
+        Assert.That(Results[config].Status, Is.EqualTo(HostStatus.Ok));
+    }
+
+    [Test]
+    public void MemoryWrite_WaitsBehindReadsInTheQueue_PassesThemOnceItMay()
+    {
+        Enumerate();
+        Fpga.HoldReads = true;
+        Port.ConfigWrite(0, 0x3C, [5], NewToken());
+        StartRead(0, 0, 0, 64);
+        StartRead(0, 0, 0, 8);
+        ulong write = StartWrite(0, 0, 0x100, 1);
+
+        Fpga.Drain();
+
+        Assert.That(Results.ContainsKey(write), Is.True, "the reads still wait for tags");
+        Assert.That(Fpga.Log.Select(line => line.Split(' ')[0]), Is.EqualTo(new[] { "CfgWr0", "MRd", "MRd", "MRd", "MRd", "MWr" }));
+    }
+
+    [Test]
+    public void Receive_LinkDown_IsDropped()
+    {
+        Enumerate();
+        Port.LinkLost();
+
+        Give(packet => TlpWriter.MemoryWrite(packet, RoutingId.Fpga(0), 0, FakeHost.Base, [1]));
+
+        Assert.That(Host.Log, Is.Empty);
+    }
+
+    [Test]
     public void MemoryRead_AfterWriteThatWaits_IsSentAfterIt()
     {
         Enumerate();

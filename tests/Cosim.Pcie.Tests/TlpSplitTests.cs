@@ -10,7 +10,7 @@ public class TlpSplitTests
     public void NextRequest_AnyTransfer_CoversItWithinLimitAnd4KiB()
     {
         Random random = new(3);
-        for (int i = 0; i < 20_000; i++)
+        for (int i = 0; i < 5_000; i++)
         {
             int limit = 128 << random.Next(6);
             ulong address = (ulong)random.NextInt64(0, 1L << 40);
@@ -37,7 +37,7 @@ public class TlpSplitTests
     public void NextCompletion_AnyRead_EndsOnBoundaryWithinMaxPayload()
     {
         Random random = new(4);
-        for (int i = 0; i < 20_000; i++)
+        for (int i = 0; i < 5_000; i++)
         {
             int maxPayload = 128 << random.Next(6);
             ulong address = (ulong)random.NextInt64(0, 1L << 40);

@@ -209,7 +209,7 @@ public class TlpTests
     {
         Random random = new(1);
         int parsed = 0;
-        for (int i = 0; i < 200_000; i++)
+        for (int i = 0; i < 50_000; i++)
         {
             byte[] packet = new byte[random.Next(0, 12) * 4];
             random.NextBytes(packet);
@@ -231,7 +231,7 @@ public class TlpTests
             }
         }
 
-        Assert.That(parsed, Is.GreaterThan(1000));
+        Assert.That(parsed, Is.GreaterThan(300));
     }
 
     [Test]
@@ -257,7 +257,7 @@ public class TlpTests
     public void MemoryWrite_AnyRange_ReadsBackAsWritten()
     {
         Random random = new(2);
-        for (int i = 0; i < 20_000; i++)
+        for (int i = 0; i < 5_000; i++)
         {
             ulong address = (ulong)random.NextInt64() >> random.Next(0, 63);
             int length = random.Next(1, 4097 - (int)(address & 0xFFF));

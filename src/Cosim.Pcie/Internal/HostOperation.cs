@@ -51,7 +51,7 @@ internal sealed class HostOperation
     public bool IsRead => Kind is OperationKind.MemoryRead or OperationKind.ConfigRead;
 
     /// <summary>Whether posted writes that came later must not overtake it.</summary>
-    public bool IsBarrier => Kind is not (OperationKind.MemoryRead or OperationKind.MemoryWrite);
+    public bool IsBarrier => !IsRead && Kind != OperationKind.MemoryWrite;
 
     public void Start(OperationKind kind, ulong token, int bar, ulong offset, int length)
     {

@@ -125,11 +125,11 @@ internal sealed class PcieFunction(int index, IPcieHost host)
         return operation;
     }
 
-    /// <summary>The first memory write, if only memory reads stand before it.</summary>
+    /// <summary>The first memory write, if only reads stand before it.</summary>
     public HostOperation? FirstWrite()
     {
         HostOperation? operation = Head;
-        while (operation is { Kind: OperationKind.MemoryRead })
+        while (operation is { IsRead: true })
         {
             operation = operation.Next;
         }
@@ -137,7 +137,7 @@ internal sealed class PcieFunction(int index, IPcieHost host)
         return operation is { Kind: OperationKind.MemoryWrite } ? operation : null;
     }
 
-    /// <summary>Takes out a memory write that a memory read stands before.</summary>
+    /// <summary>Takes out a memory write that a read stands before.</summary>
     public void Remove(HostOperation write)
     {
         HostOperation before = Head!;
