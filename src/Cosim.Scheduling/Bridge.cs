@@ -92,6 +92,20 @@ public sealed partial class Bridge : IDisposable
     /// <summary>The options it was made with.</summary>
     public BridgeOptions Options => _options;
 
+    /// <summary>What the bridge has done.</summary>
+    /// <exception cref="ObjectDisposedException">The bridge has stopped.</exception>
+    public Task<BridgeStatus> GetStatus() => Invoke(() => new BridgeStatus
+    {
+        State = _state,
+        Failure = _failure ?? "",
+        Cycles = _fpga.Cycle,
+        SimulatedTime = TimeSpan.FromSeconds((double)_fpga.Cycle / _options.ClockHz),
+        BusyTime = Stopwatch.GetElapsedTime(0, _busyTicks),
+        Ports = [.. _ports.Select(port => port.Counters)],
+        Functions = [.. _ports.SelectMany((port, number) => Enumerable.Range(0, port.Functions)
+            .Select(f => new FunctionStatus(number, f, port.Socket(f), port.Attached(f))))],
+    });
+
     /// <summary>Runs an action on the bridge's thread, after those posted before.</summary>
     /// <returns>False if the bridge has stopped; the action is dropped.</returns>
     public bool Post(Action action)

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+using Cosim.Fpga;
+using Cosim.Guests;
+using Cosim.Scheduling;
+
+namespace Cosim.Cli.MainJob;
+
+/// <summary>
+/// The main job: two stock QEMU hosts joined through the FPGA. Host 1 makes a file system on its virtio disk, writes and reads it, pings
+/// host 2 and exchanges data with it by TCP; everything is checked on both sides.
+/// </summary>
+public sealed class MainJob
+{
+    private const string HostOneAddress = "10.51.0.1";
+    private const string HostTwoAddress = "10.51.0.2";
+    private const int PoolMiB = 64;
+
+    private readonly MainJobOptions _options;
+    private readonly Workspace _workspace;
+    private readonly Progress _progress;
+    private readonly TextWriter _output;
+    private readonly Sizes _sizes;
+
+    /// <summary>Makes the job.</summary>
+    public MainJob(MainJobOptions options, Workspace workspace, TextWriter output)
+    {
+        _options = options;
+        _workspace = workspace;
+        _output = output;
+        _progress = new Progress(output);
+        _sizes = options.Fpga == FpgaKind.Ghdl
+            ? new Sizes(8 << 20, 1 << 20, Journal: false, 5, 64 << 10, TimeSpan.FromMinutes(20))
+            : new Sizes(128 << 20, 64 << 20, Journal: true, 100, 4 << 20, TimeSpan.FromMinutes(10));
+    }
+
+    private sealed record Sizes(long Disk, long File, bool Journal, int Pings, long Transfer, TimeSpan Deadline);
+
+    /// <summary>Runs the job. Its last line of output says how it ended.</summary>
+    /// <returns>Exit status: 0 if everything was right.</returns>
+    public async Task<int> Run(CancellationToken cancellation)
+    {
+        string name = _options.Fpga.ToString().ToLowerInvariant();
+        string folder = _workspace.CreateRunFolder();
+        try
+        {
+            string figures = await RunBridge(folder, cancellation);
+            await _output.WriteLineAsync($"bridge ok fpga={name} {figures}");
+            return 0;
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            await _output.WriteLineAsync("bridge failed: interrupted");
+            return 1;
+        }
+        catch (Exception e)
+        {
+            await _output.WriteLineAsync($"bridge failed: {e.Message}");
+            return 1;
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static async Task WithFailure(Task work, Task<string> failure)
+    {
+        if (await Task.WhenAny(work, failure) == failure)
+        {
+            throw new InvalidOperationException(await failure);
+        }
+
+        await work;
+    }
+
+    private async Task<string> RunBridge(string folder, CancellationToken cancellation)
+    {
+        GuestTools tools = GuestTools.Load(_workspace.Tools);
+        string disk = PrepareDisk(folder);
+        string[] hostOneSockets = [Path.Combine(folder, "p0f0.sock"), Path.Combine(folder, "p0f1.sock")];
+        string hostTwoSocket = Path.Combine(folder, "p1f0.sock");
+
+        _progress.Report($"FPGA: {_options.Fpga}");
+        using Bridge bridge = new(new BridgeOptions
+        {
+            Name = "main",
+            Fpga = new FpgaOptions
+            {
+                Kind = _options.Fpga,
+                InProcess = _options.InProcess,
+                HdlDirectory = _workspace.Hdl,
+                BuildDirectory = _workspace.Build,
+                ToolsFile = _workspace.Tools,
+                WaveFile = _options.Waves,
+                WaveFormat = Path.GetExtension(_options.Waves) switch { ".fst" => WaveFormat.Fst, ".ghw" => WaveFormat.Ghw, _ => WaveFormat.Vcd },
+            },
+            Hosts =
+            [
+                new SocketHostOptions { Functions = 2, Sockets = hostOneSockets },
+                new SocketHostOptions { Functions = 1, Sockets = [hostTwoSocket] },
+            ],
+            CompletionLatencyCycles = _options.CompletionLatencyCycles,
+            MailboxTimeout = TimeSpan.FromSeconds(60),
+            Log = line => _progress.Report($"bridge: {line}"),
+        });
+        TaskCompletionSource<string> failure = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource linkUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        bridge.StateChanged += (_, state) =>
+        {
+            if (state == BridgeState.LinkUp)
+            {
+                _ = linkUp.TrySetResult();
+            }
+            else if (state == BridgeState.Failed)
+            {
+                _ = failure.TrySetResult($"the FPGA is lost: {bridge.Failure}");
+            }
+        };
+        await bridge.Started.WaitAsync(cancellation);
+
+        _progress.Report("host 2: starting QEMU");
+        await using QemuProcess hostTwo = await QemuProcess.StartAsync(
+            new QemuOptions
+            {
+                Name = "host2",
+                Tools = tools,
+                Image = GuestImage.CreateHostTwo(tools, BackEndSetUp(), folder),
+                RunFolder = folder,
+                VfioUserSockets = [hostTwoSocket],
+                Iommu = true,
+                Disks = [new QemuDisk(disk)],
+            },
+            cancellation);
+        Watch(hostTwo, failure);
+        TimeSpan up = await hostTwo.WaitUntilReadyAsync(_sizes.Deadline, cancellation);
+        _progress.Report($"host 2: up after {up.TotalSeconds:0.0} s of its own time; waiting for its back end");
+        await WithFailure(WaitForLink(linkUp.Task, hostTwo, cancellation), failure.Task);
+
+        _progress.Report("host 1: starting QEMU");
+        await using QemuProcess hostOne = await QemuProcess.StartAsync(
+            new QemuOptions
+            {
+                Name = "host1",
+                Tools = tools,
+                Image = GuestImage.CreateHostOne(tools, folder),
+                RunFolder = folder,
+                VfioUserSockets = hostOneSockets,
+            },
+            cancellation);
+        Watch(hostOne, failure);
+        up = await hostOne.WaitUntilReadyAsync(_sizes.Deadline, cancellation);
+        _progress.Report($"host 1: up after {up.TotalSeconds:0.0} s of its own time");
+
+        if (_options.Shell)
+        {
+            await _output.WriteLineAsync("The console follows; Ctrl-] ends it.");
+            await TerminalSession.RunAsync(_options.ShellOnHostTwo ? hostTwo.Console : hostOne.Console, cancellation);
+        }
+        else
+        {
+            await WithFailure(Jobs(new HostOneShell(hostOne.Shell), new HostTwoShell(hostTwo.Shell), cancellation), failure.Task);
+        }
+
+        BridgeStatus status = await bridge.GetStatus();
+        _progress.Report("stopping the hosts");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"tlps={status.Tlps} cycles={status.Cycles} simulated={status.SimulatedTime.TotalMilliseconds:0.000}ms interrupts={status.Interrupts} wall={_progress.Elapsed.TotalSeconds:0.0}s");
+    }
+
+    private string PrepareDisk(string folder)
+    {
+        if (_options.Disk is not null)
+        {
+            return Path.GetFullPath(_options.Disk);
+        }
+
+        string disk = Path.Combine(folder, "disk.img");
+        using FileStream file = File.Create(disk);
+        file.SetLength(_sizes.Disk);
+        return disk;
+    }
+
+    private BackEndSetUp BackEndSetUp() => Directory.Exists(_workspace.BackEnd)
+        ? new BackEndSetUp
+        {
+            EndpointVendor = 0x0C05,
+            EndpointDevice = 0x5101,
+            ProgramFolder = _workspace.BackEnd,
+            PoolMiB = PoolMiB,
+            Command = $"./cosim-backend --pci 0C05:5101 --pool {PoolMiB} --blk /dev/vda --net tap=tap0,mac=52:54:00:c0:51:01,ip={HostTwoAddress}/24",
+        }
+        : throw new DirectoryNotFoundException($"Host 2's program is not in {_workspace.BackEnd}: run ./sim-scripts/run or ./sim-scripts/test, which build it.");
+
+    private static void Watch(QemuProcess host, TaskCompletionSource<string> failure) =>
+        _ = host.Exited.ContinueWith(
+            exit => failure.TrySetResult($"{host.Options.Name}: QEMU ended with status {exit.Result}: {host.Output}"),
+            CancellationToken.None,
+            TaskContinuationOptions.OnlyOnRanToCompletion,
+            TaskScheduler.Default);
+
+    private static async Task WaitForLink(Task linkUp, QemuProcess hostTwo, CancellationToken cancellation)
+    {
+        try
+        {
+            await linkUp.WaitAsync(TimeSpan.FromMinutes(5), cancellation);
+        }
+        catch (TimeoutException)
+        {
+            throw new InvalidOperationException($"host 2's back end did not bring the link up within 5 minutes; it said: {hostTwo.BackEndOutput.Transcript}");
+        }
+    }
+
+    private async Task Jobs(HostOneShell hostOne, HostTwoShell hostTwo, CancellationToken cancellation)
+    {
+        PciFunction[] functions = [.. (await hostOne.ListPciFunctionsAsync(cancellation)).Where(f => f.Vendor == 0x1AF4)];
+        foreach (PciFunction function in functions)
+        {
+            _progress.Report(
+                $"host 1 sees {function.Address} {function.Vendor:x4}:{function.Device:x4} driver {function.Driver ?? "none"}/{function.VirtioDriver ?? "none"} node {function.Node ?? "none"} MSI-X vectors in use {function.Vectors}");
+        }
+
+        string disk = functions.FirstOrDefault(f => f.Device == 0x1042)?.Node ?? throw new InvalidOperationException("host 1 has no virtio disk");
+        string network = functions.FirstOrDefault(f => f.Device == 0x1041)?.Node ?? throw new InvalidOperationException("host 1 has no virtio network interface");
+        await Block(hostOne, hostTwo, $"/dev/{disk}", cancellation);
+        await Net(hostOne, hostTwo, network, cancellation);
+    }
+
+    private async Task Block(HostOneShell hostOne, HostTwoShell hostTwo, string disk, CancellationToken cancellation)
+    {
+        BlockJobResult block = await hostOne.RunBlockJobAsync(new BlockJob(disk, _sizes.File, _sizes.Journal, _sizes.Deadline), _progress, cancellation);
+        string seen = await hostTwo.BlockJobSha256Async("/dev/vda", _sizes.Deadline, cancellation);
+        _progress.Report($"block: host 1 wrote {block.WrittenSha256}");
+        _progress.Report($"block: host 1 read  {block.ReadSha256}");
+        _progress.Report($"block: host 2 read  {seen}");
+        if (block.WrittenSha256 != block.ReadSha256 || seen != block.WrittenSha256)
+        {
+            throw new InvalidOperationException("block: the file's sha256 differs");
+        }
+
+        double megabytes = _sizes.File / 1e6;
+        _progress.Report(
+            $"block: {_sizes.File >> 20} MiB written in {block.Write.TotalSeconds:0.00} s ({megabytes / block.Write.TotalSeconds:0.0} MB/s), read in {block.Read.TotalSeconds:0.00} s ({megabytes / block.Read.TotalSeconds:0.0} MB/s)");
+    }
+
+    private async Task Net(HostOneShell hostOne, HostTwoShell hostTwo, string network, CancellationToken cancellation)
+    {
+        await hostOne.ConfigureInterfaceAsync(network, $"{HostOneAddress}/24", cancellation);
+        PingResult ping = await hostOne.PingAsync(HostTwoAddress, _sizes.Pings, TimeSpan.FromMilliseconds(10), _sizes.Deadline, cancellation);
+        _progress.Report($"net: {ping.Received} of {ping.Sent} pings answered, {ping.AverageMilliseconds:0.00} ms on average");
+        if (ping.Received != _sizes.Pings)
+        {
+            throw new InvalidOperationException($"net: {_sizes.Pings - ping.Received} of {_sizes.Pings} pings were lost");
+        }
+
+        await Transfer("host 1 to host 2", hostOne, hostTwo, HostTwoAddress, 5001, cancellation);
+        await Transfer("host 2 to host 1", hostTwo, hostOne, HostOneAddress, 5002, cancellation);
+    }
+
+    private async Task Transfer(string what, HostShell from, HostShell to, string address, int port, CancellationToken cancellation)
+    {
+        await to.ListenAsync(port, cancellation);
+        TimeSpan start = _progress.Elapsed;
+        string sent = await from.SendAsync(address, port, _sizes.Transfer, _sizes.Deadline, cancellation);
+        string received = await to.ReceivedSha256Async(_sizes.Deadline, cancellation);
+        TimeSpan time = _progress.Elapsed - start;
+        if (sent != received)
+        {
+            throw new InvalidOperationException($"net: {what}: {sent} was sent, {received} received");
+        }
+
+        _progress.Report($"net: {what}: {_sizes.Transfer >> 10} KiB by TCP in {time.TotalSeconds:0.00} s, sha256 {received} on both sides");
+    }
+}
