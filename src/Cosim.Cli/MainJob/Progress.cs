@@ -12,7 +12,7 @@ internal sealed class Progress(TextWriter output) : IProgress<string>
 
     public void Report(string value)
     {
-        lock (output)
+        lock (_clock)
         {
             output.WriteLine($"[{_clock.Elapsed.TotalSeconds,7:0.0} s] {value}");
             output.Flush();
