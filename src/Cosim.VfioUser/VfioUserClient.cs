@@ -31,6 +31,9 @@ public sealed unsafe class VfioUserClient : IDisposable
     /// <summary>The server takes REGION_WRITE_MULTI.</summary>
     public bool WriteMultiple => Data.WriteMultiple;
 
+    /// <summary>The connection, to be watched for the server's end; owned by this object.</summary>
+    public int Fd => _socket;
+
     private VersionData Data { get; set; }
 
     /// <summary>Connects to a server.</summary>
