@@ -156,7 +156,7 @@ public sealed class BackendOptions
                     address = text;
                     break;
                 case "mtu":
-                    mtu = ParseNumber("mtu", text, NetBackend.MinMtu, NetBackend.MaxMtu);
+                    mtu = ParseNumber("--net mtu", text, NetBackend.MinMtu, NetBackend.MaxMtu);
                     break;
                 case "mac" when PhysicalAddress.TryParse(text, out PhysicalAddress? parsed):
                     mac = parsed;
