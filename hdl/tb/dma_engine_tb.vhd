@@ -268,6 +268,7 @@ begin
     variable source_index, target_index : natural; -- byte in the memory of the space
     variable length_v : natural;
     variable start_cycle : natural;
+    variable wanted_source, wanted_target : natural;
 
     function minimum_of(a : natural; b : natural) return natural is
     begin
@@ -568,6 +569,56 @@ begin
       assert cycle - start_cycle <= limit report what & ": more than " & to_string(limit) & " cycles" severity failure;
     end procedure speed;
 
+    -- Bus Master Enable falls in the middle of a copy: it stops there, and the next one goes on --
+    procedure lose_master(from_space : natural; of_source : boolean; delay : natural) is
+      variable moved_v : natural := 0;
+    begin
+      sent := 0;
+      finished := 0;
+      latency <= 30;
+      source_space := from_space;
+      target_space := 1 - from_space;
+      source_fn := 2 * (1 - from_space); -- function 2 of port 0, function 0 of port 1
+      target_fn := 2 * from_space;
+      draw(seed1, seed2, 0, 60000, source_index);
+      draw(seed1, seed2, TARGET_C, TARGET_C + 60000, target_index);
+      wanted_source := source_index;
+      wanted_target := target_index;
+      length_v := 20000;
+      step;
+      offer('0', 3, 0);
+      step;
+      start_cycle := cycle;
+      while cycle - start_cycle < delay loop
+        step;
+      end loop;
+      if of_source = (from_space = 0) then
+        p0_bme(2) <= '0';
+      else
+        p1_bme <= '0';
+      end if;
+      source_space := SCRATCH_C;
+      source_index := 100;
+      target_space := 0;
+      target_fn := 1;
+      target_index := PART_BYTES_C + TARGET_C + 77;
+      length_v := 300;
+      offer('0', 0, length_v);
+      finish_all(20000);
+      p0_bme(2) <= '1';
+      p1_bme <= '1';
+      -- all up to some byte and nothing after it --
+      target_space := 1 - from_space;
+      source_space := from_space;
+      source_index := wanted_source;
+      target_index := wanted_target;
+      while moved_v < 20000 and memory.get(target_space, target_index + moved_v) = memory.get(source_space, source_index + moved_v) loop
+        expected.put(target_space, target_index + moved_v, expected.get(source_space, source_index + moved_v));
+        moved_v := moved_v + 1;
+      end loop;
+      assert moved_v < 20000 report "all bytes moved without Bus Master Enable" severity failure;
+    end procedure lose_master;
+
     -- short copy on an idle engine --
     procedure short(length : natural) is
     begin
@@ -632,6 +683,14 @@ begin
     round("wrong commands", K_ANY, 20, '1', COMMANDS_G);
     round("failing pages", K_PAGES, 30, '1', COMMANDS_G/4);
     round("failing pages, fast", K_PAGES, 5, '0', COMMANDS_G/4);
+    for i in 1 to 12 loop
+      stress <= '0' when i mod 2 = 0 else '1';
+      draw(seed1, seed2, 10, 90, dice);
+      lose_master(i mod 4 / 2, true, dice);
+      draw(seed1, seed2, 10, 550, dice);
+      lose_master(i mod 4 / 2, false, dice);
+    end loop;
+    compare("Bus Master Enable lost");
     round("good again", K_GOOD, 5, '1', COMMANDS_G);
 
     write(line_v, string'("dma_engine_tb: passed"));
