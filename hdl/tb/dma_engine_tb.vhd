@@ -243,10 +243,12 @@ begin
 
     type kind_t is (K_GOOD, K_ANY, K_PAGES);
 
+    type counts_t is array (0 to 1) of natural;
     type wanted_t is record
       tag    : natural;
       length : std_ulogic_vector(31 downto 0);
       status : natural;
+      writes : counts_t; -- MWr of a port up to its end, where nothing fails
     end record wanted_t;
     type wanted_array_t is array (0 to 4095) of wanted_t;
     variable wanted : wanted_array_t;
@@ -257,8 +259,8 @@ begin
     variable dice  : integer;
     variable line_v : line;
 
-    -- TLPs that a copy takes, where nothing fails --
-    type counts_t is array (0 to 1) of natural;
+    -- TLPs that copies take, where nothing fails --
+    variable counted : boolean := false;
     variable want_reads, want_writes : counts_t := (0, 0);
     variable seen_reads, seen_writes : counts_t := (0, 0);
 
@@ -323,7 +325,6 @@ begin
       command.source_address <= address_of(source_space, source_index);
       command.destination_address <= address_of(target_space, target_index);
       command_valid <= '1';
-      wanted(sent) := (sent, std_ulogic_vector(to_unsigned(length_v, 32)), status);
       for i in 0 to moved - 1 loop
         expected.put(target_space, target_index + i, expected.get(source_space, source_index + i));
       end loop;
@@ -335,6 +336,7 @@ begin
           want_writes(target_space) := want_writes(target_space) + pieces_of(target_index, length_v, payload_of(target_space, target_fn));
         end if;
       end if;
+      wanted(sent) := (sent, std_ulogic_vector(to_unsigned(length_v, 32)), status, want_writes);
     end procedure offer;
 
     procedure draw_command(kind : kind_t) is
@@ -454,6 +456,10 @@ begin
         assert to_integer(unsigned(done.status)) = wanted(finished).status
           report "command " & to_string(finished) & ": status " & to_string(to_integer(unsigned(done.status))) & ", expected " &
                  to_string(wanted(finished).status) severity failure;
+        for p in 0 to 1 loop
+          assert not counted or writes.get(p) - seen_writes(p) >= wanted(finished).writes(p)
+            report "command " & to_string(finished) & " ended before its last MWr" severity failure;
+        end loop;
         assert done.length = wanted(finished).length report "DMA_DONE: length" severity failure;
         finished := finished + 1;
       end if;
@@ -519,6 +525,7 @@ begin
       end loop;
       sent := 0;
       finished := 0;
+      counted := kind = K_GOOD;
       for i in 1 to count loop
         draw_command(kind);
         step;
@@ -535,6 +542,7 @@ begin
         end if;
       end loop;
       finish_all(400000);
+      counted := false;
       compare(what);
       if kind = K_GOOD then
         for p in 0 to 1 loop

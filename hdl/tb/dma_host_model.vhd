@@ -192,7 +192,6 @@ begin
             assert tx_last_i = '0' report "MWr without payload" severity failure;
             assert 4 * dws_v <= 128 * 2**to_integer(unsigned(mps_i(fn_v))) report "MWr above Max_Payload_Size" severity failure;
             assert index_v mod PART_BYTES_C >= TARGET_C report "writes to where it shall read" severity failure;
-            writes.add(PORT_G, 1);
             write_left_v := dws_v;
             first_dw_v := true;
           end if;
@@ -226,6 +225,7 @@ begin
           end loop;
           if tx_last_i = '1' then
             assert write_left_v = 0 report "MWr shorter than its length" severity failure;
+            writes.add(PORT_G, 1);
           else
             assert write_left_v /= 0 report "MWr longer than its length" severity failure;
           end if;
