@@ -161,7 +161,7 @@ internal sealed class PcieFunction(int index, IPcieHost host)
         int supported = Layout?.MaxPayloadSupported ?? 128;
         MaxPayload = Math.Min(EncodedSize(5), supported);
         MaxPayloadReceived = Math.Max(MaxPayloadReceived, MaxPayload);
-        MaxReadRequestReceived = Math.Max(MaxReadRequestReceived, EncodedSize(12));
+        MaxReadRequestReceived = Math.Max(MaxReadRequestReceived, MaxReadRequest);
         BusMasterReceived |= Shadow.BusMasterEnabled;
     }
 
@@ -169,7 +169,7 @@ internal sealed class PcieFunction(int index, IPcieHost host)
     public void SettleLimits()
     {
         MaxPayloadReceived = MaxPayload;
-        MaxReadRequestReceived = EncodedSize(12);
+        MaxReadRequestReceived = MaxReadRequest;
         BusMasterReceived = Shadow.BusMasterEnabled;
     }
 
@@ -178,6 +178,9 @@ internal sealed class PcieFunction(int index, IPcieHost host)
 
     /// <summary>Where the FPGA decodes the BAR, in the window or without.</summary>
     public ulong BusAddress(int bar) => BarAddresses[bar] != 0 ? BarAddresses[bar] : WindowAddresses[bar];
+
+    // Without a PCI Express capability nothing but the protocol limits it.
+    private int MaxReadRequest => Layout is { PcieCapability: 0 } ? Tlp.MaxPayloadBytes : EncodedSize(12);
 
     // 7.5.3.4: 128 bytes times a power of two; reserved encodings count as the greatest.
     private int EncodedSize(int position) => 128 << Math.Min((int)(Shadow.DeviceControl >> position) & 7, 5);
