@@ -33,6 +33,9 @@ public sealed class QemuProcessTests
             await TestContext.Out.WriteLineAsync($"ready {uptime.TotalSeconds:0.00} s after the kernel's start");
             Assert.That(Directory.GetFiles(_folder, "*.sock"), Is.Empty, "socket files go once QEMU has connected");
 
+            string clock = await qemu.Shell.RequireAsync("cat /sys/devices/system/clocksource/clocksource0/current_clocksource", Deadline);
+            Assert.That(clock, Does.StartWith("tsc").Or.EqualTo("kvm-clock"), "the guest has not found its clock's rate wrong");
+
             CommandResult failed = await qemu.Shell.RunAsync("echo out; echo err >&2; printf 'no end'; exit 7", Deadline);
             Assert.That(failed, Is.EqualTo(new CommandResult(7, "out\nerr\nno end")));
             CommandResult bytes = await qemu.Shell.RunAsync("printf '\\000\\377\\r\\n\\377\\001'", Deadline);

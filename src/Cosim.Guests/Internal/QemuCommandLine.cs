@@ -14,9 +14,11 @@ internal static class QemuCommandLine
             machine += ",kernel-irqchip=split"; // An interrupt remapper cannot stand behind the kernel's own chip.
         }
 
-        // A guest that is interpreted need not measure its clock, nor test its ciphers before it is up.
+        // A guest that is interpreted need not measure its clock, nor test its ciphers before it is up; and when it has
+        // to wait for its turn on a busy machine, it is not to blame the clock.
+        string clock = TimestampCounter.Kilohertz is { } rate ? $" tsc_early_khz={rate} tsc=reliable" : "";
         string kernelArguments = options.Image.CommandLine
-            + (kvm ? "" : " cryptomgr.notests noreplace-smp tsc_early_khz=2600000 no_timer_check")
+            + (kvm ? "" : " cryptomgr.notests noreplace-smp no_timer_check" + clock)
             + (options.KernelArguments.Length == 0 ? "" : " " + options.KernelArguments);
         List<string> arguments =
         [
