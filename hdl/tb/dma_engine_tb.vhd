@@ -554,6 +554,37 @@ begin
       end if;
     end procedure round;
 
+    -- short copies into scratch, each followed by one out of the same bytes --
+    procedure chains(count : natural) is
+    begin
+      sent := 0;
+      finished := 0;
+      latency <= 5;
+      stress <= '0';
+      for i in 1 to count loop
+        draw(seed1, seed2, 1, 80, length_v);
+        source_space := 1;
+        source_fn := 0;
+        draw(seed1, seed2, 0, 60000, source_index);
+        target_space := SCRATCH_C;
+        target_fn := 0;
+        draw(seed1, seed2, 0, 200, target_index);
+        for k in 0 to 1 loop
+          offer('0', 0, length_v);
+          step;
+          while command_valid = '1' loop
+            step;
+          end loop;
+          source_space := SCRATCH_C;
+          source_index := target_index;
+          target_space := 0;
+          draw(seed1, seed2, TARGET_C, TARGET_C + 60000, target_index);
+        end loop;
+      end loop;
+      finish_all(20000);
+      compare("through scratch");
+    end procedure chains;
+
     procedure speed(what : string; from_space : natural; from_index : natural; to_space : natural; to_index : natural; limit : natural) is
     begin
       sent := 0;
@@ -685,6 +716,7 @@ begin
     compare("speed");
 
     start_cycle := cycle;
+    chains(COMMANDS_G/4);
     round("good, latency 5", K_GOOD, 5, '0', COMMANDS_G);
     round("good, latency 250", K_GOOD, 250, '0', COMMANDS_G);
     round("good, stressed", K_GOOD, 60, '1', COMMANDS_G);
