@@ -82,7 +82,9 @@ public class DmaTests(FpgaKind kind) : FpgaFixture(kind)
         Check(1, 3, 0, 1, 4500, destinationFunction: 1);
         int longest = Ports.Requests[0].Where(r => !r.IsRead).Max(r => r.Length);
         Assert.That(longest, Is.EqualTo(Math.Min(payload, 256)), "full payloads are used");
-        Assert.That(Ports.Requests[0].Where(r => r.IsRead).Max(r => r.Length), Is.EqualTo(readRequest), "full read requests are used");
+        // An implementation may have less room for one read than Max_Read_Request_Size allows, but 512 bytes it has.
+        int longestRead = Ports.Requests[0].Where(r => r.IsRead).Max(r => r.Length);
+        Assert.That(longestRead, Is.InRange(Math.Min(readRequest, 512), readRequest), "full read requests are used");
     }
 
     [TestCase(HostMemory.Low, HostMemory.High)]
@@ -269,7 +271,7 @@ public class DmaTests(FpgaKind kind) : FpgaFixture(kind)
         ulong start = Ports.Fpga.Cycle;
         ManagementPacket done = Ports.AwaitManagement(Ports.Dma(0, HostMemory.Low, 1, HostMemory.Low, 4096));
         Assert.That(done.Status, Is.EqualTo(Timeout));
-        Assert.That(done.Output.Cycle - start, Is.InRange(65536, 67000));
+        Assert.That(done.Output.Cycle - start, Is.InRange(65536, 65536 * 3 / 2), "the timer may be coarse, but not early");
         AssertUntouched(1, Lost, 4096);
         Ports.Refuse = null;
         Check(0, 0, 1, 0x2_0000, 2000);

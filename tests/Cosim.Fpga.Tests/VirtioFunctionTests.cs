@@ -306,7 +306,9 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
 
         Ports.NotBefore = 0;
         Ports.AwaitManagement(read);
-        Assert.That(Ports.AllEvents(), Is.EqualTo(new[] { (Opcode.Notify, 0, 0, 0u, 10u) }));
+        var events = Ports.AllEvents();
+        Assert.That(events, Has.Length.LessThanOrEqualTo(4), "those on their way when the stream stopped, and one for all later writes");
+        Assert.That(events[^1], Is.EqualTo((Opcode.Notify, 0, 0, 0u, 10u)));
     }
 
     [Test]
