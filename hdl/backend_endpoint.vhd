@@ -164,227 +164,235 @@ begin
           int_ready <= '0';
         end if;
 
-        case state is
+        -- what is served in one go, and the beginning of everything else ------------------
+        -- --------------------------------------------------------------------------------
+        if (state = S_IDLE) then
+          if (flr = '1') then
+            -- Function level reset --------------------------------------------------
+            -- ------------------------------------------------------------------------
+            flr          <= flr_i;
+            flr_mark     <= '1';
+            control      <= (others => '0');
+            intx_status  <= (others => '0');
+            f2h_length   <= (others => '0');
+            h2f_length   <= (others => '0');
+            control_mark <= '0';
+            ack_mark     <= '0';
+            post_mark    <= '0';
+            bell_mark    <= (others => '0');
+            place        <= (others => '0');
+            state        <= S_CLEAR;
 
-          -- empty mailboxes --
-          when S_CLEAR =>
-            ram_write_v := true;
-            ram_data_v  := (others => '0');
-            place       <= place + 1;
-            if (place = 511) then
-              state <= S_IDLE;
-            end if;
-
-          when S_IDLE =>
-            if (flr = '1') then
-              -- Function level reset --------------------------------------------------
-              -- ------------------------------------------------------------------------
-              flr          <= flr_i;
-              flr_mark     <= '1';
-              control      <= (others => '0');
-              intx_status  <= (others => '0');
-              f2h_length   <= (others => '0');
-              h2f_length   <= (others => '0');
-              control_mark <= '0';
-              ack_mark     <= '0';
-              post_mark    <= '0';
-              bell_mark    <= (others => '0');
-              place        <= (others => '0');
-              state        <= S_CLEAR;
-
-            elsif (acc_enable_i = '1') and (acc_ack = '0') then
-              -- Access of host 2 -------------------------------------------------------
-              -- ------------------------------------------------------------------------
-              address_v  := to_integer(unsigned(acc_address_i(15 downto 2)) & "00");
-              written_v  := merge_bytes_f(x"00000000", acc_data_i, acc_be_i);
-              acc_ack    <= '1';
-              acc_data_o <= (others => '0');
-              if (address_v >= BE_DOORBELL_C) then
-                device_v := (address_v - BE_DOORBELL_C) / DEVICE_STEP_C;
-                queue_v  := to_integer(unsigned(acc_address_i(9 downto 2)));
-                if (acc_write_i = '1') and (acc_be_i /= "0000") and (device_v < FUNCTIONS_G) and (queue_v < QUEUES_G) then
-                  bell_mark((device_v*QUEUES_G + queue_v) mod MARKS_C) <= '1';
-                end if;
-              elsif (address_v >= BE_F2H_DATA_C) and (address_v < BE_H2F_DATA_C + MAILBOX_C) then
-                -- the mailboxes follow one another --
-                place      <= unsigned(acc_address_i(10 downto 2));
-                ram_word_v := unsigned(acc_address_i(10 downto 2));
-                if (acc_write_i = '0') then
+          elsif (acc_enable_i = '1') and (acc_ack = '0') then
+            -- Access of host 2 -------------------------------------------------------
+            -- ------------------------------------------------------------------------
+            address_v  := to_integer(unsigned(acc_address_i(15 downto 2)) & "00");
+            written_v  := merge_bytes_f(x"00000000", acc_data_i, acc_be_i);
+            acc_ack    <= '1';
+            acc_data_o <= (others => '0');
+            if (address_v >= BE_DOORBELL_C) then
+              device_v := (address_v - BE_DOORBELL_C) / DEVICE_STEP_C;
+              queue_v  := to_integer(unsigned(acc_address_i(9 downto 2)));
+              if (acc_write_i = '1') and (acc_be_i /= "0000") and (device_v < FUNCTIONS_G) and (queue_v < QUEUES_G) then
+                bell_mark((device_v*QUEUES_G + queue_v) mod MARKS_C) <= '1';
+              end if;
+            elsif (address_v >= BE_F2H_DATA_C) and (address_v < BE_H2F_DATA_C + MAILBOX_C) then
+              -- the mailboxes follow one another --
+              place      <= unsigned(acc_address_i(10 downto 2));
+              ram_word_v := unsigned(acc_address_i(10 downto 2));
+              if (acc_write_i = '0') then
+                acc_ack    <= '0';
+                ram_read_v := true;
+                state      <= S_HOST_READ;
+              elsif (address_v >= BE_H2F_DATA_C) then
+                if (acc_be_i = "1111") then
+                  ram_write_v := true;
+                else
                   acc_ack    <= '0';
                   ram_read_v := true;
-                  state      <= S_HOST_READ;
-                elsif (address_v >= BE_H2F_DATA_C) then
-                  if (acc_be_i = "1111") then
-                    ram_write_v := true;
-                  else
-                    acc_ack    <= '0';
-                    ram_read_v := true;
-                    state      <= S_HOST_WRITE;
-                  end if;
-                end if;
-              else
-                case address_v is
-                  when BE_ID_C       => acc_data_o <= ID_C;
-                  when BE_VERSION_C  => acc_data_o <= VERSION_C;
-                  when BE_GEOMETRY_C => acc_data_o <= GEOMETRY_C;
-                  when BE_VECTORS_C  => acc_data_o <= std_ulogic_vector(to_unsigned(BE_VECTORS_G, 32));
-                  when BE_CONTROL_C =>
-                    acc_data_o <= control;
-                    if (acc_write_i = '1') and (acc_be_i /= "0000") then
-                      control      <= merge_bytes_f(control, acc_data_i, acc_be_i);
-                      control_mark <= '1';
-                    end if;
-                  when BE_STATUS_C => acc_data_o <= be_status;
-                  when BE_INTX_STATUS_C =>
-                    acc_data_o <= intx_status;
-                    if (acc_write_i = '0') and (acc_be_i /= "0000") then
-                      intx_status <= (others => '0');
-                    end if;
-                  when BE_F2H_STATUS_C => acc_data_o(10 downto 0) <= f2h_length;
-                  when BE_F2H_ACK_C =>
-                    if (acc_write_i = '1') and (acc_be_i /= "0000") and (unsigned(f2h_length) /= 0) then
-                      f2h_length <= (others => '0');
-                      ack_mark   <= '1';
-                    end if;
-                  when BE_H2F_STATUS_C => acc_data_o(10 downto 0) <= h2f_length;
-                  when BE_H2F_POST_C =>
-                    if (acc_write_i = '1') and (unsigned(h2f_length) = 0) and
-                       (unsigned(written_v) /= 0) and (unsigned(written_v) <= MAILBOX_C) then
-                      h2f_length <= written_v(10 downto 0);
-                      post_mark  <= '1';
-                    end if;
-                  when others => null;
-                end case;
-              end if;
-
-            elsif (reg_enable_i = '1') and (reg_ack = '0') then
-              -- Access of the management port ------------------------------------------
-              -- ------------------------------------------------------------------------
-              address_v  := to_integer(unsigned(reg_address_i(15 downto 2)) & "00");
-              reg_ack    <= '1';
-              reg_data_o <= (others => '0');
-              if (address_v >= MG_F2H_DATA_C) and (address_v < MG_H2F_DATA_C + MAILBOX_C) then
-                ram_word_v := unsigned(reg_address_i(10 downto 2));
-                ram_data_v := reg_data_i;
-                if (reg_write_i = '1') then
-                  ram_write_v := address_v < MG_H2F_DATA_C;
-                else
-                  reg_ack    <= '0';
-                  ram_read_v := true;
-                  state      <= S_REG_READ;
-                end if;
-              else
-                case address_v is
-                  when MG_ID_C           => reg_data_o <= ID_C;
-                  when MG_VERSION_C      => reg_data_o <= VERSION_C;
-                  when MG_GEOMETRY_C     => reg_data_o <= GEOMETRY_C;
-                  when MG_VECTORS_C      => reg_data_o <= std_ulogic_vector(to_unsigned(BE_VECTORS_G, 16)) & std_ulogic_vector(to_unsigned(VECTORS_G, 16));
-                  when MG_SCRATCH_SIZE_C => reg_data_o <= std_ulogic_vector(to_unsigned(SCRATCH_BYTES_G, 32));
-                  when MG_DATA_WIDTH_C   => reg_data_o <= std_ulogic_vector(to_unsigned(DATA_WIDTH_G, 32));
-                  when MG_F2H_CONTROL_C =>
-                    reg_data_o(10 downto 0) <= f2h_length;
-                    if (reg_write_i = '1') then
-                      f2h_length <= reg_data_i(10 downto 0);
-                    end if;
-                  when MG_H2F_CONTROL_C =>
-                    reg_data_o(10 downto 0) <= h2f_length;
-                    if (reg_write_i = '1') then
-                      h2f_length <= (others => '0');
-                    end if;
-                  when MG_BE_STATUS_C =>
-                    reg_data_o <= be_status;
-                    if (reg_write_i = '1') then
-                      be_status <= reg_data_i;
-                    end if;
-                  when MG_BE_CONTROL_C => reg_data_o <= control;
-                  when others => null;
-                end case;
-              end if;
-
-            elsif (int_valid_i = '1') and (int_ready = '0') then
-              -- Interrupt command ------------------------------------------------------
-              -- ------------------------------------------------------------------------
-              int_ready <= '1';
-              if (unsigned(int_function_i) = 0) and (unsigned(int_index_i) < BE_VECTORS_G) then
-                irq_vector_o <= int_index_i;
-                if (msix_enable_i = '1') then
-                  irq_valid_o <= '1';
-                  state       <= S_INT_SEND;
-                elsif (unsigned(int_index_i) < 31) then
-                  intx_status(to_integer(unsigned(int_index_i(4 downto 0)))) <= '1';
-                else
-                  intx_status(31) <= '1';
+                  state      <= S_HOST_WRITE;
                 end if;
               end if;
-
-            elsif (marked = '1') and (ev_valid = '0') then
-              -- Event ------------------------------------------------------------------
-              -- ------------------------------------------------------------------------
-              ev_valid <= '1';
-              ev_dw2_o <= x"00000001";
-              ev_dw3_o <= (others => '0');
-              ev_dw4_o <= (others => '0');
-              if (flr_mark = '1') then
-                flr_mark    <= '0';
-                ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_FLR_C, 8));
-              elsif (control_mark = '1') then
-                control_mark <= '0';
-                ev_opcode_o  <= std_ulogic_vector(to_unsigned(OP_BACKEND_C, 8));
-                ev_dw3_o     <= control;
-              elsif (ack_mark = '1') then
-                ack_mark    <= '0';
-                ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_MAILBOX_C, 8));
-              elsif (post_mark = '1') then
-                post_mark   <= '0';
-                ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_MAILBOX_C, 8));
-                ev_dw3_o    <= x"00000001";
-                ev_dw4_o(10 downto 0) <= h2f_length;
-              else
-                -- the first after the one that had the last turn, else the first --
-                m_v := 0;
-                for m in MARKS_C-1 downto 0 loop
-                  if (bell_mark(m) = '1') then
-                    m_v := m;
+            else
+              case address_v is
+                when BE_ID_C       => acc_data_o <= ID_C;
+                when BE_VERSION_C  => acc_data_o <= VERSION_C;
+                when BE_GEOMETRY_C => acc_data_o <= GEOMETRY_C;
+                when BE_VECTORS_C  => acc_data_o <= std_ulogic_vector(to_unsigned(BE_VECTORS_G, 32));
+                when BE_CONTROL_C =>
+                  acc_data_o <= control;
+                  if (acc_write_i = '1') and (acc_be_i /= "0000") then
+                    control      <= merge_bytes_f(control, acc_data_i, acc_be_i);
+                    control_mark <= '1';
                   end if;
-                end loop;
-                for m in MARKS_C-1 downto 0 loop
-                  if (bell_mark(m) = '1') and (m > bell_recent) then
-                    m_v := m;
+                when BE_STATUS_C => acc_data_o <= be_status;
+                when BE_INTX_STATUS_C =>
+                  acc_data_o <= intx_status;
+                  if (acc_write_i = '0') and (acc_be_i /= "0000") then
+                    intx_status <= (others => '0');
                   end if;
-                end loop;
-                bell_mark(m_v) <= '0';
-                bell_recent    <= m_v;
-                ev_opcode_o    <= std_ulogic_vector(to_unsigned(OP_DOORBELL_C, 8));
-                ev_dw2_o       <= x"0000" & std_ulogic_vector(to_unsigned(m_v / QUEUES_G, 8)) & x"01";
-                ev_dw3_o       <= std_ulogic_vector(to_unsigned(m_v mod QUEUES_G, 32));
-              end if;
+                when BE_F2H_STATUS_C => acc_data_o(10 downto 0) <= f2h_length;
+                when BE_F2H_ACK_C =>
+                  if (acc_write_i = '1') and (acc_be_i /= "0000") and (unsigned(f2h_length) /= 0) then
+                    f2h_length <= (others => '0');
+                    ack_mark   <= '1';
+                  end if;
+                when BE_H2F_STATUS_C => acc_data_o(10 downto 0) <= h2f_length;
+                when BE_H2F_POST_C =>
+                  if (acc_write_i = '1') and (unsigned(h2f_length) = 0) and
+                     (unsigned(written_v) /= 0) and (unsigned(written_v) <= MAILBOX_C) then
+                    h2f_length <= written_v(10 downto 0);
+                    post_mark  <= '1';
+                  end if;
+                when others => null;
+              end case;
             end if;
 
-          -- mailboxes --
-          when S_HOST_READ =>
-            acc_data_o <= ram_q;
-            acc_ack    <= '1';
-            state      <= S_IDLE;
-
-          when S_HOST_WRITE =>
-            ram_write_v := true;
-            ram_data_v  := merge_bytes_f(ram_q, acc_data_i, acc_be_i);
-            acc_ack     <= '1';
-            state       <= S_IDLE;
-
-          when S_REG_READ =>
-            reg_data_o <= ram_q;
+          elsif (reg_enable_i = '1') and (reg_ack = '0') then
+            -- Access of the management port ------------------------------------------
+            -- ------------------------------------------------------------------------
+            address_v  := to_integer(unsigned(reg_address_i(15 downto 2)) & "00");
             reg_ack    <= '1';
-            state      <= S_IDLE;
-
-          -- MSI-X --
-          when S_INT_SEND =>
-            if (irq_ready_i = '1') then
-              irq_valid_o <= '0';
-              state       <= S_IDLE;
+            reg_data_o <= (others => '0');
+            if (address_v >= MG_F2H_DATA_C) and (address_v < MG_H2F_DATA_C + MAILBOX_C) then
+              ram_word_v := unsigned(reg_address_i(10 downto 2));
+              ram_data_v := reg_data_i;
+              if (reg_write_i = '1') then
+                ram_write_v := address_v < MG_H2F_DATA_C;
+              else
+                reg_ack    <= '0';
+                ram_read_v := true;
+                state      <= S_REG_READ;
+              end if;
+            else
+              case address_v is
+                when MG_ID_C           => reg_data_o <= ID_C;
+                when MG_VERSION_C      => reg_data_o <= VERSION_C;
+                when MG_GEOMETRY_C     => reg_data_o <= GEOMETRY_C;
+                when MG_VECTORS_C      => reg_data_o <= std_ulogic_vector(to_unsigned(BE_VECTORS_G, 16)) & std_ulogic_vector(to_unsigned(VECTORS_G, 16));
+                when MG_SCRATCH_SIZE_C => reg_data_o <= std_ulogic_vector(to_unsigned(SCRATCH_BYTES_G, 32));
+                when MG_DATA_WIDTH_C   => reg_data_o <= std_ulogic_vector(to_unsigned(DATA_WIDTH_G, 32));
+                when MG_F2H_CONTROL_C =>
+                  reg_data_o(10 downto 0) <= f2h_length;
+                  if (reg_write_i = '1') then
+                    f2h_length <= reg_data_i(10 downto 0);
+                  end if;
+                when MG_H2F_CONTROL_C =>
+                  reg_data_o(10 downto 0) <= h2f_length;
+                  if (reg_write_i = '1') then
+                    h2f_length <= (others => '0');
+                  end if;
+                when MG_BE_STATUS_C =>
+                  reg_data_o <= be_status;
+                  if (reg_write_i = '1') then
+                    be_status <= reg_data_i;
+                  end if;
+                when MG_BE_CONTROL_C => reg_data_o <= control;
+                when others => null;
+              end case;
             end if;
 
-        end case;
+          elsif (int_valid_i = '1') and (int_ready = '0') then
+            -- Interrupt command ------------------------------------------------------
+            -- ------------------------------------------------------------------------
+            int_ready <= '1';
+            if (unsigned(int_function_i) = 0) and (unsigned(int_index_i) < BE_VECTORS_G) then
+              irq_vector_o <= int_index_i;
+              if (msix_enable_i = '1') then
+                irq_valid_o <= '1';
+                state       <= S_INT_SEND;
+              elsif (unsigned(int_index_i) < 31) then
+                intx_status(to_integer(unsigned(int_index_i(4 downto 0)))) <= '1';
+              else
+                intx_status(31) <= '1';
+              end if;
+            end if;
+
+          elsif (marked = '1') and (ev_valid = '0') then
+            -- Event ------------------------------------------------------------------
+            -- ------------------------------------------------------------------------
+            ev_valid <= '1';
+            ev_dw2_o <= x"00000001";
+            ev_dw3_o <= (others => '0');
+            ev_dw4_o <= (others => '0');
+            if (flr_mark = '1') then
+              flr_mark    <= '0';
+              ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_FLR_C, 8));
+            elsif (control_mark = '1') then
+              control_mark <= '0';
+              ev_opcode_o  <= std_ulogic_vector(to_unsigned(OP_BACKEND_C, 8));
+              ev_dw3_o     <= control;
+            elsif (ack_mark = '1') then
+              ack_mark    <= '0';
+              ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_MAILBOX_C, 8));
+            elsif (post_mark = '1') then
+              post_mark   <= '0';
+              ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_MAILBOX_C, 8));
+              ev_dw3_o    <= x"00000001";
+              ev_dw4_o(10 downto 0) <= h2f_length;
+            else
+              -- the first after the one that had the last turn, else the first --
+              m_v := 0;
+              for m in MARKS_C-1 downto 0 loop
+                if (bell_mark(m) = '1') then
+                  m_v := m;
+                end if;
+              end loop;
+              for m in MARKS_C-1 downto 0 loop
+                if (bell_mark(m) = '1') and (m > bell_recent) then
+                  m_v := m;
+                end if;
+              end loop;
+              bell_mark(m_v) <= '0';
+              bell_recent    <= m_v;
+              ev_opcode_o    <= std_ulogic_vector(to_unsigned(OP_DOORBELL_C, 8));
+              ev_dw2_o       <= x"0000" & std_ulogic_vector(to_unsigned(m_v / QUEUES_G, 8)) & x"01";
+              ev_dw3_o       <= std_ulogic_vector(to_unsigned(m_v mod QUEUES_G, 32));
+            end if;
+          end if;
+
+        -- the rest ------------------------------------------------------------------------
+        -- --------------------------------------------------------------------------------
+        else
+          case state is
+
+            -- empty mailboxes --
+            when S_CLEAR =>
+              ram_write_v := true;
+              ram_data_v  := (others => '0');
+              place       <= place + 1;
+              if (place = 511) then
+                state <= S_IDLE;
+              end if;
+
+            -- mailboxes --
+            when S_HOST_READ =>
+              acc_data_o <= ram_q;
+              acc_ack    <= '1';
+              state      <= S_IDLE;
+
+            when S_HOST_WRITE =>
+              ram_write_v := true;
+              ram_data_v  := merge_bytes_f(ram_q, acc_data_i, acc_be_i);
+              acc_ack     <= '1';
+              state       <= S_IDLE;
+
+            when S_REG_READ =>
+              reg_data_o <= ram_q;
+              reg_ack    <= '1';
+              state      <= S_IDLE;
+
+            -- MSI-X --
+            when S_INT_SEND =>
+              if (irq_ready_i = '1') then
+                irq_valid_o <= '0';
+                state       <= S_IDLE;
+              end if;
+
+            when others => null; -- S_IDLE
+
+          end case;
+        end if;
       end if;
 
       -- the memory: one port --

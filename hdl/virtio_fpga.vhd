@@ -73,6 +73,18 @@ architecture virtio_fpga_rtl of virtio_fpga is
 
   constant SCRATCH_BITS_C : positive := index_bits_f(SCRATCH_BYTES_G/32);
 
+  -- what comes in, after its register --
+  signal rst : std_ulogic := '1';
+  signal p0_rx_data : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
+  signal p0_rx_keep : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p0_rx_last, p0_rx_valid, p0_rx_ready : std_ulogic;
+  signal p1_rx_data : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
+  signal p1_rx_keep : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p1_rx_last, p1_rx_valid, p1_rx_ready : std_ulogic;
+  signal p2_rx_data : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
+  signal p2_rx_keep : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p2_rx_last, p2_rx_valid, p2_rx_ready : std_ulogic;
+
   -- a PCIe port as this entity sees it --
   signal p0_id, p0_class, p0_subsystem    : word32_array_t(0 to FUNCTIONS_G-1);
   signal p0_intx, p0_bme, p0_msix, p0_flr : std_ulogic_vector(FUNCTIONS_G-1 downto 0);
@@ -156,7 +168,75 @@ architecture virtio_fpga_rtl of virtio_fpga is
 
 begin
 
-  busy_o <= p0_busy or p1_busy or functions_busy or backend_busy or ev_valid or mgmt_busy or dma_busy;
+  busy_o <= p0_rx_valid or p1_rx_valid or p2_rx_valid or p0_busy or p1_busy or functions_busy or backend_busy or
+            ev_valid or mgmt_busy or dma_busy;
+
+
+  -- Inputs are registered at once ------------------------------------------------------
+  -- ------------------------------------------------------------------------------------
+  reset_register: process(clk_i)
+  begin
+    if rising_edge(clk_i) then
+      rst <= rst_i;
+    end if;
+  end process reset_register;
+
+  p0_rx_inst: entity work.stream_register
+  generic map (
+    DATA_WIDTH_G => DATA_WIDTH_G
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p0_rx_data_i,
+    keep_i  => p0_rx_keep_i,
+    last_i  => p0_rx_last_i,
+    valid_i => p0_rx_valid_i,
+    ready_o => p0_rx_ready_o,
+    data_o  => p0_rx_data,
+    keep_o  => p0_rx_keep,
+    last_o  => p0_rx_last,
+    valid_o => p0_rx_valid,
+    ready_i => p0_rx_ready
+  );
+
+  p1_rx_inst: entity work.stream_register
+  generic map (
+    DATA_WIDTH_G => DATA_WIDTH_G
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p1_rx_data_i,
+    keep_i  => p1_rx_keep_i,
+    last_i  => p1_rx_last_i,
+    valid_i => p1_rx_valid_i,
+    ready_o => p1_rx_ready_o,
+    data_o  => p1_rx_data,
+    keep_o  => p1_rx_keep,
+    last_o  => p1_rx_last,
+    valid_o => p1_rx_valid,
+    ready_i => p1_rx_ready
+  );
+
+  p2_rx_inst: entity work.stream_register
+  generic map (
+    DATA_WIDTH_G => DATA_WIDTH_G
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p2_rx_data_i,
+    keep_i  => p2_rx_keep_i,
+    last_i  => p2_rx_last_i,
+    valid_i => p2_rx_valid_i,
+    ready_o => p2_rx_ready_o,
+    data_o  => p2_rx_data,
+    keep_o  => p2_rx_keep,
+    last_o  => p2_rx_last,
+    valid_o => p2_rx_valid,
+    ready_i => p2_rx_ready
+  );
 
 
   -- Port 0: the virtio functions -------------------------------------------------------
@@ -173,12 +253,12 @@ begin
   )
   port map (
     clk_i          => clk_i,
-    rst_i          => rst_i,
-    rx_data_i      => p0_rx_data_i,
-    rx_keep_i      => p0_rx_keep_i,
-    rx_last_i      => p0_rx_last_i,
-    rx_valid_i     => p0_rx_valid_i,
-    rx_ready_o     => p0_rx_ready_o,
+    rst_i          => rst,
+    rx_data_i      => p0_rx_data,
+    rx_keep_i      => p0_rx_keep,
+    rx_last_i      => p0_rx_last,
+    rx_valid_i     => p0_rx_valid,
+    rx_ready_o     => p0_rx_ready,
     tx_data_o      => p0_tx_data_o,
     tx_keep_o      => p0_tx_keep_o,
     tx_last_o      => p0_tx_last_o,
@@ -227,7 +307,7 @@ begin
   )
   port map (
     clk_i          => clk_i,
-    rst_i          => rst_i,
+    rst_i          => rst,
     acc_enable_i   => p0_acc_enable,
     acc_write_i    => p0_acc_write,
     acc_function_i => p0_acc_function,
@@ -281,12 +361,12 @@ begin
   )
   port map (
     clk_i          => clk_i,
-    rst_i          => rst_i,
-    rx_data_i      => p1_rx_data_i,
-    rx_keep_i      => p1_rx_keep_i,
-    rx_last_i      => p1_rx_last_i,
-    rx_valid_i     => p1_rx_valid_i,
-    rx_ready_o     => p1_rx_ready_o,
+    rst_i          => rst,
+    rx_data_i      => p1_rx_data,
+    rx_keep_i      => p1_rx_keep,
+    rx_last_i      => p1_rx_last,
+    rx_valid_i     => p1_rx_valid,
+    rx_ready_o     => p1_rx_ready,
     tx_data_o      => p1_tx_data_o,
     tx_keep_o      => p1_tx_keep_o,
     tx_last_o      => p1_tx_last_o,
@@ -338,7 +418,7 @@ begin
   )
   port map (
     clk_i          => clk_i,
-    rst_i          => rst_i,
+    rst_i          => rst,
     acc_enable_i   => p1_acc_enable,
     acc_write_i    => p1_acc_write,
     acc_address_i  => p1_acc_address,
@@ -381,12 +461,12 @@ begin
   )
   port map (
     clk_i           => clk_i,
-    rst_i           => rst_i,
-    rx_data_i       => p2_rx_data_i,
-    rx_keep_i       => p2_rx_keep_i,
-    rx_last_i       => p2_rx_last_i,
-    rx_valid_i      => p2_rx_valid_i,
-    rx_ready_o      => p2_rx_ready_o,
+    rst_i           => rst,
+    rx_data_i       => p2_rx_data,
+    rx_keep_i       => p2_rx_keep,
+    rx_last_i       => p2_rx_last,
+    rx_valid_i      => p2_rx_valid,
+    rx_ready_o      => p2_rx_ready,
     tx_data_o       => p2_tx_data_o,
     tx_keep_o       => p2_tx_keep_o,
     tx_last_o       => p2_tx_last_o,
@@ -429,7 +509,7 @@ begin
   register_bus_inst: entity work.register_bus
   port map (
     clk_i       => clk_i,
-    rst_i       => rst_i,
+    rst_i       => rst,
     reg_addr_i  => reg_addr,
     reg_we_i    => reg_we,
     reg_re_i    => reg_re,
@@ -456,7 +536,7 @@ begin
   event_arbiter_inst: entity work.event_arbiter
   port map (
     clk_i       => clk_i,
-    rst_i       => rst_i,
+    rst_i       => rst,
     a_valid_i   => p0_ev_valid,
     a_ready_o   => p0_ev_ready,
     a_opcode_i  => p0_ev_opcode,
@@ -489,7 +569,7 @@ begin
   )
   port map (
     clk_i           => clk_i,
-    rst_i           => rst_i,
+    rst_i           => rst,
     command_i       => command,
     command_valid_i => command_valid,
     command_ready_o => command_ready,

@@ -293,626 +293,634 @@ begin
           int_ready <= '0';
         end if;
 
-        case state is
+        -- what is served in one go, and the beginning of everything else ------------------
+        -- --------------------------------------------------------------------------------
+        if (state = S_IDLE) then
+          do_reset_v := false;
+          f_v        := 0;
+          q_v        := 0;
 
-          when S_IDLE =>
-            do_reset_v := false;
-            f_v        := 0;
-            q_v        := 0;
-
-            if (unsigned(flr) /= 0) then
-              -- Function level reset --------------------------------------------------
-              -- ------------------------------------------------------------------------
-              for f in FUNCTIONS_G-1 downto 0 loop
-                if (flr(f) = '1') then
-                  f_v := f;
-                end if;
-              end loop;
-              flr(f_v)      <= flr_i(f_v);
-              flr_mark(f_v) <= '1';
-              do_reset_v    := true;
-
-            elsif (acc_enable_i = '1') and (acc_ack = '0') then
-              -- Access of host 1 -------------------------------------------------------
-              -- ------------------------------------------------------------------------
-              f_v     := to_integer(unsigned(acc_function_i)) mod FUNCTIONS_G;
-              f_job   <= f_v;
-              word_v  := to_integer(unsigned(acc_address_i(11 downto 2)));
-              valid_v := false; -- the selected queue exists
-              if (unsigned(queue_select(f_v)) < unsigned(num_queues(f_v))) then
-                q_v     := to_integer(unsigned(queue_select(f_v)(QUEUE_BITS_C-1 downto 0)));
-                valid_v := exists(f_v*QUEUES_G + q_v) = '1';
+          if (unsigned(flr) /= 0) then
+            -- Function level reset --------------------------------------------------
+            -- ------------------------------------------------------------------------
+            for f in FUNCTIONS_G-1 downto 0 loop
+              if (flr(f) = '1') then
+                f_v := f;
               end if;
-              acc_ack    <= '1';
-              acc_data_o <= (others => '0');
+            end loop;
+            flr(f_v)      <= flr_i(f_v);
+            flr_mark(f_v) <= '1';
+            do_reset_v    := true;
 
-              case acc_address_i(13 downto 12) is
+          elsif (acc_enable_i = '1') and (acc_ack = '0') then
+            -- Access of host 1 -------------------------------------------------------
+            -- ------------------------------------------------------------------------
+            f_v     := to_integer(unsigned(acc_function_i)) mod FUNCTIONS_G;
+            f_job   <= f_v;
+            word_v  := to_integer(unsigned(acc_address_i(11 downto 2)));
+            valid_v := false; -- the selected queue exists
+            if (unsigned(queue_select(f_v)) < unsigned(num_queues(f_v))) then
+              q_v     := to_integer(unsigned(queue_select(f_v)(QUEUE_BITS_C-1 downto 0)));
+              valid_v := exists(f_v*QUEUES_G + q_v) = '1';
+            end if;
+            acc_ack    <= '1';
+            acc_data_o <= (others => '0');
 
-                when "00" => -- COMMON_CFG
-                  q_job <= q_v;
-                  case word_v is
-                    when 0 => -- device_feature_select
-                      acc_data_o <= device_select(f_v);
-                      if (acc_write_i = '1') then
-                        device_select(f_v) <= merge_bytes_f(device_select(f_v), acc_data_i, acc_be_i);
-                      end if;
-                    when 1 => -- device_feature
-                      if (unsigned(device_select(f_v)) = 0) then
-                        acc_data_o <= device_lo(f_v);
-                      elsif (unsigned(device_select(f_v)) = 1) then
-                        acc_data_o <= device_hi(f_v);
-                      end if;
-                    when 2 => -- driver_feature_select
-                      acc_data_o <= driver_select(f_v);
-                      if (acc_write_i = '1') then
-                        driver_select(f_v) <= merge_bytes_f(driver_select(f_v), acc_data_i, acc_be_i);
-                      end if;
-                    when 3 => -- driver_feature
-                      if (unsigned(driver_select(f_v)) = 0) then
-                        acc_data_o <= driver_lo(f_v);
-                        if (acc_write_i = '1') and (device_status(f_v)(STATUS_FEATURES_OK_C) = '0') then
-                          driver_lo(f_v) <= merge_bytes_f(driver_lo(f_v), acc_data_i, acc_be_i);
-                        end if;
-                      elsif (unsigned(driver_select(f_v)) = 1) then
-                        acc_data_o <= driver_hi(f_v);
-                        if (acc_write_i = '1') and (device_status(f_v)(STATUS_FEATURES_OK_C) = '0') then
-                          driver_hi(f_v) <= merge_bytes_f(driver_hi(f_v), acc_data_i, acc_be_i);
-                        end if;
-                      end if;
-                    when 4 => -- config_msix_vector, num_queues
-                      acc_data_o <= num_queues(f_v) & config_vector(f_v);
-                      if (acc_write_i = '1') and (acc_be_i(1 downto 0) /= "00") then
-                        read_v(15 downto 0) := merge_half_f(config_vector(f_v), acc_data_i(15 downto 0), acc_be_i(1 downto 0));
-                        if (unsigned(read_v(15 downto 0)) >= VECTORS_G) then
-                          read_v(15 downto 0) := (others => '1');
-                        end if;
-                        config_vector(f_v) <= read_v(15 downto 0);
-                      end if;
-                    when 5 => -- device_status, config_generation, queue_select
-                      status_v := device_status(f_v);
-                      if (reset_pending(f_v) = '1') then
-                        status_v := (STATUS_NEEDS_RESET_C => '1', others => '0');
-                      end if;
-                      acc_data_o <= queue_select(f_v) & generation(f_v) & status_v;
-                      if (acc_write_i = '1') then
-                        queue_select(f_v) <= merge_half_f(queue_select(f_v), acc_data_i(31 downto 16), acc_be_i(3 downto 2));
-                        if (acc_be_i(0) = '1') and (reset_pending(f_v) = '0') then
-                          if (unsigned(acc_data_i(7 downto 0)) = 0) then
-                            do_reset_v := true;
-                          else
-                            status_v := acc_data_i(7 downto 0);
-                            status_v(STATUS_NEEDS_RESET_C) := '0';
-                            if ((driver_lo(f_v) and not device_lo(f_v)) /= x"00000000") or
-                               ((driver_hi(f_v) and not device_hi(f_v)) /= x"00000000") or
-                               (driver_hi(f_v)(F_VERSION_1_C) = '0') then
-                              status_v(STATUS_FEATURES_OK_C) := '0';
-                            end if;
-                            device_status(f_v) <= device_status(f_v) or status_v;
-                            status_mark(f_v)   <= '1';
-                          end if;
-                        end if;
-                      end if;
-                    when 6 => -- queue_size, queue_msix_vector
-                      if valid_v then
-                        acc_ack       <= '0';
-                        ram_read_v    := true;
-                        ram_address_v := queue_word_f(f_v, q_v, R_LIMIT_C);
-                        state         <= S_SIZE_LIMIT;
-                      end if;
-                    when 7 => -- queue_enable, queue_notify_off
-                      if valid_v then
-                        ram_address_v := queue_word_f(f_v, q_v, R_ENABLE_C);
-                        if (acc_write_i = '0') then
-                          acc_ack    <= '0';
-                          ram_read_v := true;
-                          state      <= S_HOST_READ;
-                        elsif (acc_be_i(0) = '1') and (acc_data_i(7 downto 0) = x"01") and
-                              ((acc_be_i(1) = '0') or (acc_data_i(15 downto 8) = x"00")) then
-                          ram_write_v := true;
-                          ram_data_v  := x"00000001";
-                        end if;
-                      end if;
-                    when 8 to 13 => -- queue_desc, queue_driver, queue_device
-                      if valid_v then
-                        acc_ack       <= '0';
-                        ram_read_v    := true;
-                        ram_address_v := queue_word_f(f_v, q_v, R_DESC_C + word_v - 8);
-                        if (acc_write_i = '0') then
-                          state <= S_HOST_READ;
-                        else
-                          state <= S_HOST_WRITE;
-                        end if;
-                      end if;
-                    when 14 => -- queue_notify_data, queue_reset
-                      if valid_v then
-                        ram_address_v := queue_word_f(f_v, q_v, R_RESET_C);
-                        if (acc_write_i = '0') then
-                          acc_ack    <= '0';
-                          ram_read_v := true;
-                          state      <= S_HOST_READ;
-                        elsif (acc_be_i(2) = '1') and (acc_data_i(23 downto 16) = x"01") and
-                              ((acc_be_i(3) = '0') or (acc_data_i(31 downto 24) = x"00")) and
-                              (device_status(f_v)(STATUS_FEATURES_OK_C) = '1') and (driver_hi(f_v)(F_RING_RESET_C) = '1') then
-                          acc_ack    <= '0';
-                          ram_read_v := true;
-                          state      <= S_QUEUE_RESET;
-                        end if;
-                      end if;
-                    when others => null;
-                  end case;
+            case acc_address_i(13 downto 12) is
 
-                when "01" => -- ISR
-                  if (word_v = 0) then
-                    acc_data_o(1 downto 0) <= isr_config(f_v) & isr_queue(f_v);
-                    if (acc_write_i = '0') and (acc_be_i(0) = '1') then
-                      isr_queue(f_v)  <= '0';
-                      isr_config(f_v) <= '0';
+              when "00" => -- COMMON_CFG
+                q_job <= q_v;
+                case word_v is
+                  when 0 => -- device_feature_select
+                    acc_data_o <= device_select(f_v);
+                    if (acc_write_i = '1') then
+                      device_select(f_v) <= merge_bytes_f(device_select(f_v), acc_data_i, acc_be_i);
                     end if;
-                  end if;
-
-                when "10" => -- DEVICE_CFG
-                  if (word_v < 64) then
-                    if (acc_write_i = '0') then
+                  when 1 => -- device_feature
+                    if (unsigned(device_select(f_v)) = 0) then
+                      acc_data_o <= device_lo(f_v);
+                    elsif (unsigned(device_select(f_v)) = 1) then
+                      acc_data_o <= device_hi(f_v);
+                    end if;
+                  when 2 => -- driver_feature_select
+                    acc_data_o <= driver_select(f_v);
+                    if (acc_write_i = '1') then
+                      driver_select(f_v) <= merge_bytes_f(driver_select(f_v), acc_data_i, acc_be_i);
+                    end if;
+                  when 3 => -- driver_feature
+                    if (unsigned(driver_select(f_v)) = 0) then
+                      acc_data_o <= driver_lo(f_v);
+                      if (acc_write_i = '1') and (device_status(f_v)(STATUS_FEATURES_OK_C) = '0') then
+                        driver_lo(f_v) <= merge_bytes_f(driver_lo(f_v), acc_data_i, acc_be_i);
+                      end if;
+                    elsif (unsigned(driver_select(f_v)) = 1) then
+                      acc_data_o <= driver_hi(f_v);
+                      if (acc_write_i = '1') and (device_status(f_v)(STATUS_FEATURES_OK_C) = '0') then
+                        driver_hi(f_v) <= merge_bytes_f(driver_hi(f_v), acc_data_i, acc_be_i);
+                      end if;
+                    end if;
+                  when 4 => -- config_msix_vector, num_queues
+                    acc_data_o <= num_queues(f_v) & config_vector(f_v);
+                    if (acc_write_i = '1') and (acc_be_i(1 downto 0) /= "00") then
+                      read_v(15 downto 0) := merge_half_f(config_vector(f_v), acc_data_i(15 downto 0), acc_be_i(1 downto 0));
+                      if (unsigned(read_v(15 downto 0)) >= VECTORS_G) then
+                        read_v(15 downto 0) := (others => '1');
+                      end if;
+                      config_vector(f_v) <= read_v(15 downto 0);
+                    end if;
+                  when 5 => -- device_status, config_generation, queue_select
+                    status_v := device_status(f_v);
+                    if (reset_pending(f_v) = '1') then
+                      status_v := (STATUS_NEEDS_RESET_C => '1', others => '0');
+                    end if;
+                    acc_data_o <= queue_select(f_v) & generation(f_v) & status_v;
+                    if (acc_write_i = '1') then
+                      queue_select(f_v) <= merge_half_f(queue_select(f_v), acc_data_i(31 downto 16), acc_be_i(3 downto 2));
+                      if (acc_be_i(0) = '1') and (reset_pending(f_v) = '0') then
+                        if (unsigned(acc_data_i(7 downto 0)) = 0) then
+                          do_reset_v := true;
+                        else
+                          status_v := acc_data_i(7 downto 0);
+                          status_v(STATUS_NEEDS_RESET_C) := '0';
+                          if ((driver_lo(f_v) and not device_lo(f_v)) /= x"00000000") or
+                             ((driver_hi(f_v) and not device_hi(f_v)) /= x"00000000") or
+                             (driver_hi(f_v)(F_VERSION_1_C) = '0') then
+                            status_v(STATUS_FEATURES_OK_C) := '0';
+                          end if;
+                          device_status(f_v) <= device_status(f_v) or status_v;
+                          status_mark(f_v)   <= '1';
+                        end if;
+                      end if;
+                    end if;
+                  when 6 => -- queue_size, queue_msix_vector
+                    if valid_v then
                       acc_ack       <= '0';
                       ram_read_v    := true;
-                      ram_address_v := config_word_f(f_v, word_v);
-                      state         <= S_HOST_READ;
-                    elsif (acc_be_i /= "0000") and (config_count(f_v) < 16) then
-                      low_v  := 0;
-                      high_v := 0;
-                      for b in 3 downto 0 loop
-                        if (acc_be_i(b) = '1') then
-                          low_v := b;
-                        end if;
-                      end loop;
-                      for b in 0 to 3 loop
-                        if (acc_be_i(b) = '1') then
-                          high_v := b;
-                        end if;
-                      end loop;
+                      ram_address_v := queue_word_f(f_v, q_v, R_LIMIT_C);
+                      state         <= S_SIZE_LIMIT;
+                    end if;
+                  when 7 => -- queue_enable, queue_notify_off
+                    if valid_v then
+                      ram_address_v := queue_word_f(f_v, q_v, R_ENABLE_C);
+                      if (acc_write_i = '0') then
+                        acc_ack    <= '0';
+                        ram_read_v := true;
+                        state      <= S_HOST_READ;
+                      elsif (acc_be_i(0) = '1') and (acc_data_i(7 downto 0) = x"01") and
+                            ((acc_be_i(1) = '0') or (acc_data_i(15 downto 8) = x"00")) then
+                        ram_write_v := true;
+                        ram_data_v  := x"00000001";
+                      end if;
+                    end if;
+                  when 8 to 13 => -- queue_desc, queue_driver, queue_device
+                    if valid_v then
                       acc_ack       <= '0';
-                      slot_v        := config_head(f_v) + config_count(f_v)(3 downto 0);
-                      ram_write_v   := true;
-                      ram_address_v := config_word_f(f_v, CONFIG_FIFO_C + 2*to_integer(slot_v));
-                      ram_data_v    := x"00" & std_ulogic_vector(to_unsigned(high_v - low_v + 1, 8)) &
-                                       std_ulogic_vector(to_unsigned(4*word_v + low_v, 16));
-                      clear_from    <= config_word_f(f_v, CONFIG_FIFO_C + 2*to_integer(slot_v) + 1);
-                      size          <= std_ulogic_vector(to_unsigned(8*low_v, 16));
-                      state         <= S_CONFIG_STORE;
-                    end if;
-                  end if;
-
-                when others => -- NOTIFY
-                  if (acc_write_i = '1') and (acc_be_i /= "0000") and (word_v < QUEUES_G) then
-                    if (word_v < unsigned(num_queues(f_v))) then
-                      ram_write_v   := true;
-                      ram_address_v := queue_word_f(f_v, word_v, R_NOTIFY_C);
-                      ram_data_v    := merge_bytes_f(x"00000000", acc_data_i, acc_be_i);
-                      if (ev_notify = '1') and (ev_ready_i = '0') and (notify_recent = f_v*QUEUES_G + word_v) then
-                        ev_dw4_o <= ram_data_v; -- its event has not left yet
+                      ram_read_v    := true;
+                      ram_address_v := queue_word_f(f_v, q_v, R_DESC_C + word_v - 8);
+                      if (acc_write_i = '0') then
+                        state <= S_HOST_READ;
                       else
-                        notify_mark(f_v*QUEUES_G + word_v) <= '1';
+                        state <= S_HOST_WRITE;
                       end if;
                     end if;
+                  when 14 => -- queue_notify_data, queue_reset
+                    if valid_v then
+                      ram_address_v := queue_word_f(f_v, q_v, R_RESET_C);
+                      if (acc_write_i = '0') then
+                        acc_ack    <= '0';
+                        ram_read_v := true;
+                        state      <= S_HOST_READ;
+                      elsif (acc_be_i(2) = '1') and (acc_data_i(23 downto 16) = x"01") and
+                            ((acc_be_i(3) = '0') or (acc_data_i(31 downto 24) = x"00")) and
+                            (device_status(f_v)(STATUS_FEATURES_OK_C) = '1') and (driver_hi(f_v)(F_RING_RESET_C) = '1') then
+                        acc_ack    <= '0';
+                        ram_read_v := true;
+                        state      <= S_QUEUE_RESET;
+                      end if;
+                    end if;
+                  when others => null;
+                end case;
+
+              when "01" => -- ISR
+                if (word_v = 0) then
+                  acc_data_o(1 downto 0) <= isr_config(f_v) & isr_queue(f_v);
+                  if (acc_write_i = '0') and (acc_be_i(0) = '1') then
+                    isr_queue(f_v)  <= '0';
+                    isr_config(f_v) <= '0';
                   end if;
+                end if;
 
-              end case;
+              when "10" => -- DEVICE_CFG
+                if (word_v < 64) then
+                  if (acc_write_i = '0') then
+                    acc_ack       <= '0';
+                    ram_read_v    := true;
+                    ram_address_v := config_word_f(f_v, word_v);
+                    state         <= S_HOST_READ;
+                  elsif (acc_be_i /= "0000") and (config_count(f_v) < 16) then
+                    low_v  := 0;
+                    high_v := 0;
+                    for b in 3 downto 0 loop
+                      if (acc_be_i(b) = '1') then
+                        low_v := b;
+                      end if;
+                    end loop;
+                    for b in 0 to 3 loop
+                      if (acc_be_i(b) = '1') then
+                        high_v := b;
+                      end if;
+                    end loop;
+                    acc_ack       <= '0';
+                    slot_v        := config_head(f_v) + config_count(f_v)(3 downto 0);
+                    ram_write_v   := true;
+                    ram_address_v := config_word_f(f_v, CONFIG_FIFO_C + 2*to_integer(slot_v));
+                    ram_data_v    := x"00" & std_ulogic_vector(to_unsigned(high_v - low_v + 1, 8)) &
+                                     std_ulogic_vector(to_unsigned(4*word_v + low_v, 16));
+                    clear_from    <= config_word_f(f_v, CONFIG_FIFO_C + 2*to_integer(slot_v) + 1);
+                    size          <= std_ulogic_vector(to_unsigned(8*low_v, 16));
+                    state         <= S_CONFIG_STORE;
+                  end if;
+                end if;
 
-            elsif (reg_enable_i = '1') and (reg_ack = '0') then
-              -- Access of the management port ------------------------------------------
-              -- ------------------------------------------------------------------------
-              local_v    := to_integer(unsigned(reg_address_i(15 downto 2)) & "00");
-              reg_ack    <= '1';
-              reg_data_o <= (others => '0');
-              if (unsigned(reg_address_i(31 downto 16)) /= 0) and (unsigned(reg_address_i(31 downto 16)) <= FUNCTIONS_G) then
-                f_v   := to_integer(unsigned(reg_address_i(19 downto 16)) - 1) mod FUNCTIONS_G;
-                f_job <= f_v;
-                if (local_v < FN_DEVICE_CONFIG_C) then
-                  case local_v is
-                    when FN_PCI_ID_C =>
-                      reg_data_o <= pci_id(f_v);
-                      if (reg_write_i = '1') then
-                        pci_id(f_v) <= reg_data_i;
+              when others => -- NOTIFY
+                if (acc_write_i = '1') and (acc_be_i /= "0000") and (word_v < QUEUES_G) then
+                  if (word_v < unsigned(num_queues(f_v))) then
+                    ram_write_v   := true;
+                    ram_address_v := queue_word_f(f_v, word_v, R_NOTIFY_C);
+                    ram_data_v    := merge_bytes_f(x"00000000", acc_data_i, acc_be_i);
+                    if (ev_notify = '1') and (ev_ready_i = '0') and (notify_recent = f_v*QUEUES_G + word_v) then
+                      ev_dw4_o <= ram_data_v; -- its event has not left yet
+                    else
+                      notify_mark(f_v*QUEUES_G + word_v) <= '1';
+                    end if;
+                  end if;
+                end if;
+
+            end case;
+
+          elsif (reg_enable_i = '1') and (reg_ack = '0') then
+            -- Access of the management port ------------------------------------------
+            -- ------------------------------------------------------------------------
+            local_v    := to_integer(unsigned(reg_address_i(15 downto 2)) & "00");
+            reg_ack    <= '1';
+            reg_data_o <= (others => '0');
+            if (unsigned(reg_address_i(31 downto 16)) /= 0) and (unsigned(reg_address_i(31 downto 16)) <= FUNCTIONS_G) then
+              f_v   := to_integer(unsigned(reg_address_i(19 downto 16)) - 1) mod FUNCTIONS_G;
+              f_job <= f_v;
+              if (local_v < FN_DEVICE_CONFIG_C) then
+                case local_v is
+                  when FN_PCI_ID_C =>
+                    reg_data_o <= pci_id(f_v);
+                    if (reg_write_i = '1') then
+                      pci_id(f_v) <= reg_data_i;
+                    end if;
+                  when FN_CLASS_REVISION_C =>
+                    reg_data_o <= class_revision(f_v);
+                    if (reg_write_i = '1') then
+                      class_revision(f_v) <= reg_data_i;
+                    end if;
+                  when FN_SUBSYSTEM_C =>
+                    reg_data_o <= subsystem(f_v);
+                    if (reg_write_i = '1') then
+                      subsystem(f_v) <= reg_data_i;
+                    end if;
+                  when FN_CONTROL_C =>
+                    if (reg_write_i = '1') then
+                      valid_v := reset_pending(f_v) = '0';
+                      if (reg_data_i(1) = '1') and (reset_mark(f_v) = '0') then -- RESET_ACK of a reset that was told
+                        reset_pending(f_v) <= '0';
+                        valid_v            := true;
                       end if;
-                    when FN_CLASS_REVISION_C =>
-                      reg_data_o <= class_revision(f_v);
-                      if (reg_write_i = '1') then
-                        class_revision(f_v) <= reg_data_i;
+                      if (reg_data_i(0) = '1') and valid_v then
+                        device_status(f_v)(STATUS_NEEDS_RESET_C) <= '1';
                       end if;
-                    when FN_SUBSYSTEM_C =>
-                      reg_data_o <= subsystem(f_v);
-                      if (reg_write_i = '1') then
-                        subsystem(f_v) <= reg_data_i;
+                      if (reg_data_i(2) = '1') then
+                        generation(f_v) <= std_ulogic_vector(unsigned(generation(f_v)) + 1);
                       end if;
-                    when FN_CONTROL_C =>
-                      if (reg_write_i = '1') then
-                        valid_v := reset_pending(f_v) = '0';
-                        if (reg_data_i(1) = '1') and (reset_mark(f_v) = '0') then -- RESET_ACK of a reset that was told
-                          reset_pending(f_v) <= '0';
-                          valid_v            := true;
-                        end if;
-                        if (reg_data_i(0) = '1') and valid_v then
-                          device_status(f_v)(STATUS_NEEDS_RESET_C) <= '1';
-                        end if;
-                        if (reg_data_i(2) = '1') then
-                          generation(f_v) <= std_ulogic_vector(unsigned(generation(f_v)) + 1);
-                        end if;
-                        if ((reg_data_i(0) = '1') or (reg_data_i(2) = '1')) and valid_v and
-                           (device_status(f_v)(STATUS_DRIVER_OK_C) = '1') then
-                          by_config <= '1';
-                          vector    <= config_vector(f_v);
-                          state     <= S_INT_RAISE;
-                        end if;
+                      if ((reg_data_i(0) = '1') or (reg_data_i(2) = '1')) and valid_v and
+                         (device_status(f_v)(STATUS_DRIVER_OK_C) = '1') then
+                        by_config <= '1';
+                        vector    <= config_vector(f_v);
+                        state     <= S_INT_RAISE;
                       end if;
-                    when FN_DEVICE_FEATURES_LO_C =>
-                      reg_data_o <= device_lo(f_v);
-                      if (reg_write_i = '1') then
-                        device_lo(f_v) <= reg_data_i;
+                    end if;
+                  when FN_DEVICE_FEATURES_LO_C =>
+                    reg_data_o <= device_lo(f_v);
+                    if (reg_write_i = '1') then
+                      device_lo(f_v) <= reg_data_i;
+                    end if;
+                  when FN_DEVICE_FEATURES_HI_C =>
+                    reg_data_o <= device_hi(f_v);
+                    if (reg_write_i = '1') then
+                      device_hi(f_v) <= reg_data_i;
+                    end if;
+                  when FN_DRIVER_FEATURES_LO_C => reg_data_o <= driver_lo(f_v);
+                  when FN_DRIVER_FEATURES_HI_C => reg_data_o <= driver_hi(f_v);
+                  when FN_STATUS_C =>
+                    reg_data_o(7 downto 0) <= device_status(f_v);
+                    reg_data_o(8)          <= reset_pending(f_v);
+                    reg_data_o(9)          <= bus_master_i(f_v);
+                    reg_data_o(10)         <= msix_enable_i(f_v);
+                  when FN_NUM_QUEUES_C =>
+                    reg_data_o(15 downto 0) <= num_queues(f_v);
+                    if (reg_write_i = '1') then
+                      num_queues(f_v) <= reg_data_i(15 downto 0);
+                      if (unsigned(reg_data_i) > QUEUES_G) then
+                        num_queues(f_v) <= std_ulogic_vector(to_unsigned(QUEUES_G, 16));
                       end if;
-                    when FN_DEVICE_FEATURES_HI_C =>
-                      reg_data_o <= device_hi(f_v);
-                      if (reg_write_i = '1') then
-                        device_hi(f_v) <= reg_data_i;
-                      end if;
-                    when FN_DRIVER_FEATURES_LO_C => reg_data_o <= driver_lo(f_v);
-                    when FN_DRIVER_FEATURES_HI_C => reg_data_o <= driver_hi(f_v);
-                    when FN_STATUS_C =>
-                      reg_data_o(7 downto 0) <= device_status(f_v);
-                      reg_data_o(8)          <= reset_pending(f_v);
-                      reg_data_o(9)          <= bus_master_i(f_v);
-                      reg_data_o(10)         <= msix_enable_i(f_v);
-                    when FN_NUM_QUEUES_C =>
-                      reg_data_o(15 downto 0) <= num_queues(f_v);
-                      if (reg_write_i = '1') then
-                        num_queues(f_v) <= reg_data_i(15 downto 0);
-                        if (unsigned(reg_data_i) > QUEUES_G) then
-                          num_queues(f_v) <= std_ulogic_vector(to_unsigned(QUEUES_G, 16));
-                        end if;
-                      end if;
-                    when FN_CONFIG_VECTOR_C     => reg_data_o(15 downto 0) <= config_vector(f_v);
-                    when FN_CONFIG_GENERATION_C => reg_data_o(7 downto 0)  <= generation(f_v);
-                    when FN_ISR_C               => reg_data_o(1 downto 0)  <= isr_config(f_v) & isr_queue(f_v);
-                    when others => null;
-                  end case;
-                elsif (local_v < FN_DEVICE_CONFIG_C + 256) then
-                  ram_address_v := config_word_f(f_v, (local_v - FN_DEVICE_CONFIG_C)/4);
-                  if (reg_write_i = '1') then
+                    end if;
+                  when FN_CONFIG_VECTOR_C     => reg_data_o(15 downto 0) <= config_vector(f_v);
+                  when FN_CONFIG_GENERATION_C => reg_data_o(7 downto 0)  <= generation(f_v);
+                  when FN_ISR_C               => reg_data_o(1 downto 0)  <= isr_config(f_v) & isr_queue(f_v);
+                  when others => null;
+                end case;
+              elsif (local_v < FN_DEVICE_CONFIG_C + 256) then
+                ram_address_v := config_word_f(f_v, (local_v - FN_DEVICE_CONFIG_C)/4);
+                if (reg_write_i = '1') then
+                  ram_write_v := true;
+                  ram_data_v  := reg_data_i;
+                else
+                  reg_ack    <= '0';
+                  ram_read_v := true;
+                  state      <= S_REG_READ;
+                end if;
+              elsif (local_v >= FN_QUEUE_C) and (local_v < FN_QUEUE_C + 64*QUEUES_G) then
+                q_v           := (local_v - FN_QUEUE_C)/64;
+                q_job         <= q_v;
+                word_v        := to_integer(unsigned(reg_address_i(5 downto 2)));
+                ram_address_v := queue_word_f(f_v, q_v, word_v);
+                if (reg_write_i = '1') then
+                  if (word_v = R_LIMIT_C) then
                     ram_write_v := true;
                     ram_data_v  := reg_data_i;
-                  else
+                    exists(f_v*QUEUES_G + q_v) <= '0';
+                    if (unsigned(reg_data_i(15 downto 0)) /= 0) then
+                      exists(f_v*QUEUES_G + q_v) <= '1';
+                    end if;
+                  elsif (word_v = R_RESET_C) then
                     reg_ack    <= '0';
                     ram_read_v := true;
-                    state      <= S_REG_READ;
+                    state      <= S_REG_RESET;
                   end if;
-                elsif (local_v >= FN_QUEUE_C) and (local_v < FN_QUEUE_C + 64*QUEUES_G) then
-                  q_v           := (local_v - FN_QUEUE_C)/64;
-                  q_job         <= q_v;
-                  word_v        := to_integer(unsigned(reg_address_i(5 downto 2)));
-                  ram_address_v := queue_word_f(f_v, q_v, word_v);
-                  if (reg_write_i = '1') then
-                    if (word_v = R_LIMIT_C) then
-                      ram_write_v := true;
-                      ram_data_v  := reg_data_i;
-                      exists(f_v*QUEUES_G + q_v) <= '0';
-                      if (unsigned(reg_data_i(15 downto 0)) /= 0) then
-                        exists(f_v*QUEUES_G + q_v) <= '1';
-                      end if;
-                    elsif (word_v = R_RESET_C) then
-                      reg_ack    <= '0';
-                      ram_read_v := true;
-                      state      <= S_REG_RESET;
-                    end if;
-                  elsif (word_v <= R_RESET_C) then
-                    reg_ack    <= '0';
-                    ram_read_v := true;
-                    state      <= S_REG_READ;
-                    if (word_v = R_SIZE_C) then
-                      state <= S_REG_SIZE;
-                    end if;
+                elsif (word_v <= R_RESET_C) then
+                  reg_ack    <= '0';
+                  ram_read_v := true;
+                  state      <= S_REG_READ;
+                  if (word_v = R_SIZE_C) then
+                    state <= S_REG_SIZE;
                   end if;
                 end if;
               end if;
+            end if;
 
-            elsif (int_valid_i = '1') and (int_ready = '0') then
-              -- Interrupt command -------------------------------------------------------
-              -- ------------------------------------------------------------------------
-              int_ready <= '1';
-              by_config <= '0';
-              if (unsigned(int_function_i) < FUNCTIONS_G) then
-                f_v   := to_integer(unsigned(int_function_i(2 downto 0))) mod FUNCTIONS_G;
-                f_job <= f_v;
-                if (reset_pending(f_v) = '0') then
-                  if (int_index_i = x"FFFF") then
-                    by_config <= '1';
-                    vector    <= config_vector(f_v);
-                    state     <= S_INT_RAISE;
-                  elsif (unsigned(int_index_i) < unsigned(num_queues(f_v))) then
-                    ram_read_v    := true;
-                    ram_address_v := queue_word_f(f_v, to_integer(unsigned(int_index_i(QUEUE_BITS_C-1 downto 0))), R_VECTOR_C);
-                    state         <= S_INT_QUEUE;
-                  end if;
-                end if;
-              end if;
-
-            elsif (marked = '1') and (ev_valid = '0') then
-              -- Event -------------------------------------------------------------------
-              -- ------------------------------------------------------------------------
-              ev_dw3_o <= (others => '0');
-              ev_dw4_o <= (others => '0');
-              valid_v  := false; -- found
-              -- what concerns a whole function goes first --
-              for f in FUNCTIONS_G-1 downto 0 loop
-                if ((flr_mark(f) or reset_mark(f) or status_mark(f) or config_mark(f)) = '1') then
-                  f_v     := f;
-                  valid_v := true;
-                end if;
-              end loop;
-              if valid_v then
-                if (flr_mark(f_v) = '1') then
-                  flr_mark(f_v) <= '0';
-                  ev_opcode_o   <= std_ulogic_vector(to_unsigned(OP_FLR_C, 8));
-                  ev_valid      <= '1';
-                elsif (reset_mark(f_v) = '1') then
-                  reset_mark(f_v) <= '0';
-                  ev_opcode_o     <= std_ulogic_vector(to_unsigned(OP_STATUS_C, 8));
-                  ev_valid        <= '1';
-                elsif (status_mark(f_v) = '1') then
-                  status_mark(f_v) <= '0';
-                  ev_opcode_o      <= std_ulogic_vector(to_unsigned(OP_STATUS_C, 8));
-                  ev_dw3_o(7 downto 0) <= device_status(f_v);
-                  ev_valid         <= '1';
-                else
-                  ev_opcode_o   <= std_ulogic_vector(to_unsigned(OP_CONFIG_WRITE_C, 8));
+          elsif (int_valid_i = '1') and (int_ready = '0') then
+            -- Interrupt command -------------------------------------------------------
+            -- ------------------------------------------------------------------------
+            int_ready <= '1';
+            by_config <= '0';
+            if (unsigned(int_function_i) < FUNCTIONS_G) then
+              f_v   := to_integer(unsigned(int_function_i(2 downto 0))) mod FUNCTIONS_G;
+              f_job <= f_v;
+              if (reset_pending(f_v) = '0') then
+                if (int_index_i = x"FFFF") then
+                  by_config <= '1';
+                  vector    <= config_vector(f_v);
+                  state     <= S_INT_RAISE;
+                elsif (unsigned(int_index_i) < unsigned(num_queues(f_v))) then
                   ram_read_v    := true;
-                  ram_address_v := config_word_f(f_v, CONFIG_FIFO_C + 2*to_integer(config_head(f_v)));
-                  state         <= S_EV_CONFIG_PLACE;
+                  ram_address_v := queue_word_f(f_v, to_integer(unsigned(int_index_i(QUEUE_BITS_C-1 downto 0))), R_VECTOR_C);
+                  state         <= S_INT_QUEUE;
                 end if;
-              elsif (unsigned(q_reset_mark) /= 0) then
-                m_v := 0;
-                for m in MARKS_C-1 downto 0 loop
-                  if (q_reset_mark(m) = '1') then
-                    m_v := m;
-                  end if;
-                end loop;
-                q_reset_mark(m_v) <= '0';
-                f_v         := m_v / QUEUES_G;
-                ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_QUEUE_RESET_C, 8));
-                ev_dw3_o    <= std_ulogic_vector(to_unsigned(m_v mod QUEUES_G, 32));
-                ev_valid    <= '1';
-              else
-                -- the first after the one that had the last turn, else the first --
-                m_v := 0;
-                for m in MARKS_C-1 downto 0 loop
-                  if (notify_mark(m) = '1') then
-                    m_v := m;
-                  end if;
-                end loop;
-                for m in MARKS_C-1 downto 0 loop
-                  if (notify_mark(m) = '1') and (m > notify_recent) then
-                    m_v := m;
-                  end if;
-                end loop;
-                notify_mark(m_v) <= '0';
-                notify_recent    <= m_v;
-                f_v           := m_v / QUEUES_G;
-                ev_opcode_o   <= std_ulogic_vector(to_unsigned(OP_NOTIFY_C, 8));
-                ev_dw3_o      <= std_ulogic_vector(to_unsigned(m_v mod QUEUES_G, 32));
-                ram_read_v    := true;
-                ram_address_v := queue_word_f(f_v, m_v mod QUEUES_G, R_NOTIFY_C);
-                state         <= S_EV_NOTIFY;
               end if;
-              f_job    <= f_v;
-              ev_dw2_o <= x"0000" & std_ulogic_vector(to_unsigned(f_v, 8)) & x"00";
             end if;
 
-            -- Reset of a function --------------------------------------------------------
-            -- ----------------------------------------------------------------------------
-            if do_reset_v then
-              driver_lo(f_v)     <= (others => '0');
-              driver_hi(f_v)     <= (others => '0');
-              device_select(f_v) <= (others => '0');
-              driver_select(f_v) <= (others => '0');
-              config_vector(f_v) <= (others => '1');
-              queue_select(f_v)  <= (others => '0');
-              device_status(f_v) <= (others => '0');
-              isr_queue(f_v)     <= '0';
-              isr_config(f_v)    <= '0';
-              reset_pending(f_v) <= '1';
-              reset_mark(f_v)    <= '1';
-              status_mark(f_v)   <= '0';
-              config_mark(f_v)   <= '0';
-              config_count(f_v)  <= (others => '0');
-              for m in 0 to MARKS_C-1 loop
-                if (m / QUEUES_G = f_v) then
-                  notify_mark(m)  <= '0';
-                  q_reset_mark(m) <= '0';
+          elsif (marked = '1') and (ev_valid = '0') then
+            -- Event -------------------------------------------------------------------
+            -- ------------------------------------------------------------------------
+            ev_dw3_o <= (others => '0');
+            ev_dw4_o <= (others => '0');
+            valid_v  := false; -- found
+            -- what concerns a whole function goes first --
+            for f in FUNCTIONS_G-1 downto 0 loop
+              if ((flr_mark(f) or reset_mark(f) or status_mark(f) or config_mark(f)) = '1') then
+                f_v     := f;
+                valid_v := true;
+              end if;
+            end loop;
+            if valid_v then
+              if (flr_mark(f_v) = '1') then
+                flr_mark(f_v) <= '0';
+                ev_opcode_o   <= std_ulogic_vector(to_unsigned(OP_FLR_C, 8));
+                ev_valid      <= '1';
+              elsif (reset_mark(f_v) = '1') then
+                reset_mark(f_v) <= '0';
+                ev_opcode_o     <= std_ulogic_vector(to_unsigned(OP_STATUS_C, 8));
+                ev_valid        <= '1';
+              elsif (status_mark(f_v) = '1') then
+                status_mark(f_v) <= '0';
+                ev_opcode_o      <= std_ulogic_vector(to_unsigned(OP_STATUS_C, 8));
+                ev_dw3_o(7 downto 0) <= device_status(f_v);
+                ev_valid         <= '1';
+              else
+                ev_opcode_o   <= std_ulogic_vector(to_unsigned(OP_CONFIG_WRITE_C, 8));
+                ram_read_v    := true;
+                ram_address_v := config_word_f(f_v, CONFIG_FIFO_C + 2*to_integer(config_head(f_v)));
+                state         <= S_EV_CONFIG_PLACE;
+              end if;
+            elsif (unsigned(q_reset_mark) /= 0) then
+              m_v := 0;
+              for m in MARKS_C-1 downto 0 loop
+                if (q_reset_mark(m) = '1') then
+                  m_v := m;
                 end if;
               end loop;
-              clear_from         <= queue_word_f(f_v, 0, 0);
-              clear_to           <= queue_word_f(f_v, QUEUES_G-1, 15);
-              state              <= S_CLEAR;
+              q_reset_mark(m_v) <= '0';
+              f_v         := m_v / QUEUES_G;
+              ev_opcode_o <= std_ulogic_vector(to_unsigned(OP_QUEUE_RESET_C, 8));
+              ev_dw3_o    <= std_ulogic_vector(to_unsigned(m_v mod QUEUES_G, 32));
+              ev_valid    <= '1';
+            else
+              -- the first after the one that had the last turn, else the first --
+              m_v := 0;
+              for m in MARKS_C-1 downto 0 loop
+                if (notify_mark(m) = '1') then
+                  m_v := m;
+                end if;
+              end loop;
+              for m in MARKS_C-1 downto 0 loop
+                if (notify_mark(m) = '1') and (m > notify_recent) then
+                  m_v := m;
+                end if;
+              end loop;
+              notify_mark(m_v) <= '0';
+              notify_recent    <= m_v;
+              f_v           := m_v / QUEUES_G;
+              ev_opcode_o   <= std_ulogic_vector(to_unsigned(OP_NOTIFY_C, 8));
+              ev_dw3_o      <= std_ulogic_vector(to_unsigned(m_v mod QUEUES_G, 32));
+              ram_read_v    := true;
+              ram_address_v := queue_word_f(f_v, m_v mod QUEUES_G, R_NOTIFY_C);
+              state         <= S_EV_NOTIFY;
             end if;
+            f_job    <= f_v;
+            ev_dw2_o <= x"0000" & std_ulogic_vector(to_unsigned(f_v, 8)) & x"00";
+          end if;
 
-          -- Zeros for a range of the memory ----------------------------------------------
-          -- ------------------------------------------------------------------------------
-          when S_CLEAR =>
-            ram_write_v := (clear_limit = '1') or (clear_from(3 downto 0) /= R_LIMIT_C);
-            clear_from  <= clear_from + 1;
-            if (clear_from = clear_to) then
-              clear_limit <= '0';
-              clear_reg   <= '0';
-              reg_ack     <= clear_reg;
-              state       <= S_IDLE;
-            end if;
-
-          -- Host 1 -----------------------------------------------------------------------
-          -- ------------------------------------------------------------------------------
-          when S_HOST_READ =>
-            acc_data_o <= ram_q;
-            if (acc_address_i(13 downto 12) = "00") then
-              if (acc_address_i(5 downto 2) = "0111") then -- queue_enable, queue_notify_off
-                acc_data_o <= std_ulogic_vector(to_unsigned(q_job, 16)) & ram_q(15 downto 0);
-              elsif (acc_address_i(5 downto 2) = "1110") then -- queue_notify_data, queue_reset
-                acc_data_o <= ram_q(15 downto 0) & x"0000";
+          -- Reset of a function --------------------------------------------------------
+          -- ----------------------------------------------------------------------------
+          if do_reset_v then
+            driver_lo(f_v)     <= (others => '0');
+            driver_hi(f_v)     <= (others => '0');
+            device_select(f_v) <= (others => '0');
+            driver_select(f_v) <= (others => '0');
+            config_vector(f_v) <= (others => '1');
+            queue_select(f_v)  <= (others => '0');
+            device_status(f_v) <= (others => '0');
+            isr_queue(f_v)     <= '0';
+            isr_config(f_v)    <= '0';
+            reset_pending(f_v) <= '1';
+            reset_mark(f_v)    <= '1';
+            status_mark(f_v)   <= '0';
+            config_mark(f_v)   <= '0';
+            config_count(f_v)  <= (others => '0');
+            for m in 0 to MARKS_C-1 loop
+              if (m / QUEUES_G = f_v) then
+                notify_mark(m)  <= '0';
+                q_reset_mark(m) <= '0';
               end if;
-            end if;
-            acc_ack <= '1';
-            state   <= S_IDLE;
+            end loop;
+            clear_from         <= queue_word_f(f_v, 0, 0);
+            clear_to           <= queue_word_f(f_v, QUEUES_G-1, 15);
+            state              <= S_CLEAR;
+          end if;
 
-          when S_HOST_WRITE => -- half of an address
-            ram_write_v   := true;
-            ram_address_v := queue_word_f(f_job, q_job, R_DESC_C + to_integer(unsigned(acc_address_i(5 downto 2))) mod 8);
-            ram_data_v    := merge_bytes_f(ram_q, acc_data_i, acc_be_i);
-            acc_ack       <= '1';
-            state         <= S_IDLE;
+        -- the rest ------------------------------------------------------------------------
+        -- --------------------------------------------------------------------------------
+        else
+          case state is
 
-          when S_QUEUE_RESET => -- told once
-            if (ram_q(0) = '0') then
-              ram_write_v   := true;
-              ram_address_v := queue_word_f(f_job, q_job, R_RESET_C);
-              ram_data_v    := x"00000001";
-              q_reset_mark(f_job*QUEUES_G + q_job) <= '1';
-            end if;
-            acc_ack <= '1';
-            state   <= S_IDLE;
+            -- Zeros for a range of the memory ----------------------------------------------
+            -- ------------------------------------------------------------------------------
+            when S_CLEAR =>
+              ram_write_v := (clear_limit = '1') or (clear_from(3 downto 0) /= R_LIMIT_C);
+              clear_from  <= clear_from + 1;
+              if (clear_from = clear_to) then
+                clear_limit <= '0';
+                clear_reg   <= '0';
+                reg_ack     <= clear_reg;
+                state       <= S_IDLE;
+              end if;
 
-          when S_SIZE_LIMIT =>
-            limit         <= ram_q(15 downto 0);
-            ram_read_v    := true;
-            ram_address_v := queue_word_f(f_job, q_job, R_SIZE_C);
-            state         <= S_SIZE_SIZE;
-
-          when S_SIZE_SIZE =>
-            size <= ram_q(15 downto 0);
-            if (unsigned(ram_q(15 downto 0)) = 0) then
-              size <= limit;
-            end if;
-            ram_read_v    := true;
-            ram_address_v := queue_word_f(f_job, q_job, R_VECTOR_C);
-            state         <= S_SIZE_VECTOR;
-
-          when S_SIZE_VECTOR =>
-            acc_data_o <= (not ram_q(15 downto 0)) & size;
-            if (acc_write_i = '0') then
+            -- Host 1 -----------------------------------------------------------------------
+            -- ------------------------------------------------------------------------------
+            when S_HOST_READ =>
+              acc_data_o <= ram_q;
+              if (acc_address_i(13 downto 12) = "00") then
+                if (acc_address_i(5 downto 2) = "0111") then -- queue_enable, queue_notify_off
+                  acc_data_o <= std_ulogic_vector(to_unsigned(q_job, 16)) & ram_q(15 downto 0);
+                elsif (acc_address_i(5 downto 2) = "1110") then -- queue_notify_data, queue_reset
+                  acc_data_o <= ram_q(15 downto 0) & x"0000";
+                end if;
+              end if;
               acc_ack <= '1';
               state   <= S_IDLE;
-            else
-              if (acc_be_i(3 downto 2) /= "00") then
-                read_v(15 downto 0) := merge_half_f(not ram_q(15 downto 0), acc_data_i(31 downto 16), acc_be_i(3 downto 2));
-                if (unsigned(read_v(15 downto 0)) >= VECTORS_G) then
-                  read_v(15 downto 0) := (others => '1');
-                end if;
-                ram_write_v   := true;
-                ram_address_v := queue_word_f(f_job, q_job, R_VECTOR_C);
-                ram_data_v    := x"0000" & (not read_v(15 downto 0));
-              end if;
-              size  <= merge_half_f(size, acc_data_i(15 downto 0), acc_be_i(1 downto 0));
-              state <= S_SIZE_STORE;
-            end if;
 
-          when S_SIZE_STORE =>
-            if (acc_be_i(1 downto 0) /= "00") and power_of_two_f(size) and (unsigned(size) <= unsigned(limit)) then
+            when S_HOST_WRITE => -- half of an address
               ram_write_v   := true;
-              ram_address_v := queue_word_f(f_job, q_job, R_SIZE_C);
-              ram_data_v    := x"0000" & size;
-            end if;
-            acc_ack <= '1';
-            state   <= S_IDLE;
+              ram_address_v := queue_word_f(f_job, q_job, R_DESC_C + to_integer(unsigned(acc_address_i(5 downto 2))) mod 8);
+              ram_data_v    := merge_bytes_f(ram_q, acc_data_i, acc_be_i);
+              acc_ack       <= '1';
+              state         <= S_IDLE;
 
-          when S_CONFIG_STORE => -- second word of a CONFIG_WRITE; size holds the shift, clear_from the place
-            ram_write_v         := true;
-            ram_data_v          := std_ulogic_vector(shift_right(unsigned(merge_bytes_f(x"00000000", acc_data_i, acc_be_i)),
-                                     to_integer(unsigned(size(4 downto 0)))));
-            config_count(f_job) <= config_count(f_job) + 1;
-            config_mark(f_job)  <= '1';
-            acc_ack             <= '1';
-            state               <= S_IDLE;
+            when S_QUEUE_RESET => -- told once
+              if (ram_q(0) = '0') then
+                ram_write_v   := true;
+                ram_address_v := queue_word_f(f_job, q_job, R_RESET_C);
+                ram_data_v    := x"00000001";
+                q_reset_mark(f_job*QUEUES_G + q_job) <= '1';
+              end if;
+              acc_ack <= '1';
+              state   <= S_IDLE;
 
-          -- Management port ----------------------------------------------------------------
-          -- ------------------------------------------------------------------------------
-          when S_REG_READ =>
-            reg_data_o <= ram_q;
-            if (reg_address_i(15 downto 12) /= "0000") and (unsigned(reg_address_i(5 downto 2)) = R_VECTOR_C) then
-              reg_data_o <= x"0000" & (not ram_q(15 downto 0));
-            end if;
-            reg_ack <= '1';
-            state   <= S_IDLE;
-
-          when S_REG_SIZE =>
-            reg_data_o <= ram_q;
-            reg_ack    <= '1';
-            state      <= S_IDLE;
-            if (exists(f_job*QUEUES_G + q_job) = '0') then
-              reg_data_o <= (others => '0');
-            elsif (unsigned(ram_q(15 downto 0)) = 0) then
-              reg_ack       <= '0';
+            when S_SIZE_LIMIT =>
+              limit         <= ram_q(15 downto 0);
               ram_read_v    := true;
-              ram_address_v := queue_word_f(f_job, q_job, R_LIMIT_C);
-              state         <= S_REG_READ;
-            end if;
+              ram_address_v := queue_word_f(f_job, q_job, R_SIZE_C);
+              state         <= S_SIZE_SIZE;
 
-          when S_REG_RESET => -- acknowledges a reset of the queue
-            if (ram_q(0) = '1') then
-              clear_from <= queue_word_f(f_job, q_job, 0);
-              clear_to   <= queue_word_f(f_job, q_job, R_RESET_C);
-              clear_reg  <= '1';
-              state      <= S_CLEAR;
-            else
+            when S_SIZE_SIZE =>
+              size <= ram_q(15 downto 0);
+              if (unsigned(ram_q(15 downto 0)) = 0) then
+                size <= limit;
+              end if;
+              ram_read_v    := true;
+              ram_address_v := queue_word_f(f_job, q_job, R_VECTOR_C);
+              state         <= S_SIZE_VECTOR;
+
+            when S_SIZE_VECTOR =>
+              acc_data_o <= (not ram_q(15 downto 0)) & size;
+              if (acc_write_i = '0') then
+                acc_ack <= '1';
+                state   <= S_IDLE;
+              else
+                if (acc_be_i(3 downto 2) /= "00") then
+                  read_v(15 downto 0) := merge_half_f(not ram_q(15 downto 0), acc_data_i(31 downto 16), acc_be_i(3 downto 2));
+                  if (unsigned(read_v(15 downto 0)) >= VECTORS_G) then
+                    read_v(15 downto 0) := (others => '1');
+                  end if;
+                  ram_write_v   := true;
+                  ram_address_v := queue_word_f(f_job, q_job, R_VECTOR_C);
+                  ram_data_v    := x"0000" & (not read_v(15 downto 0));
+                end if;
+                size  <= merge_half_f(size, acc_data_i(15 downto 0), acc_be_i(1 downto 0));
+                state <= S_SIZE_STORE;
+              end if;
+
+            when S_SIZE_STORE =>
+              if (acc_be_i(1 downto 0) /= "00") and power_of_two_f(size) and (unsigned(size) <= unsigned(limit)) then
+                ram_write_v   := true;
+                ram_address_v := queue_word_f(f_job, q_job, R_SIZE_C);
+                ram_data_v    := x"0000" & size;
+              end if;
+              acc_ack <= '1';
+              state   <= S_IDLE;
+
+            when S_CONFIG_STORE => -- second word of a CONFIG_WRITE; size holds the shift, clear_from the place
+              ram_write_v         := true;
+              ram_data_v          := std_ulogic_vector(shift_right(unsigned(merge_bytes_f(x"00000000", acc_data_i, acc_be_i)),
+                                       to_integer(unsigned(size(4 downto 0)))));
+              config_count(f_job) <= config_count(f_job) + 1;
+              config_mark(f_job)  <= '1';
+              acc_ack             <= '1';
+              state               <= S_IDLE;
+
+            -- Management port ----------------------------------------------------------------
+            -- ------------------------------------------------------------------------------
+            when S_REG_READ =>
+              reg_data_o <= ram_q;
+              if (reg_address_i(15 downto 12) /= "0000") and (unsigned(reg_address_i(5 downto 2)) = R_VECTOR_C) then
+                reg_data_o <= x"0000" & (not ram_q(15 downto 0));
+              end if;
               reg_ack <= '1';
               state   <= S_IDLE;
-            end if;
 
-          -- Interrupts ---------------------------------------------------------------------
-          -- ------------------------------------------------------------------------------
-          when S_INT_QUEUE =>
-            vector <= not ram_q(15 downto 0);
-            state  <= S_INT_RAISE;
-
-          when S_INT_RAISE =>
-            state <= S_IDLE;
-            if (msix_enable_i(f_job) = '1') then
-              if (vector /= x"FFFF") then
-                irq_valid_o <= '1';
-                state       <= S_INT_SEND;
+            when S_REG_SIZE =>
+              reg_data_o <= ram_q;
+              reg_ack    <= '1';
+              state      <= S_IDLE;
+              if (exists(f_job*QUEUES_G + q_job) = '0') then
+                reg_data_o <= (others => '0');
+              elsif (unsigned(ram_q(15 downto 0)) = 0) then
+                reg_ack       <= '0';
+                ram_read_v    := true;
+                ram_address_v := queue_word_f(f_job, q_job, R_LIMIT_C);
+                state         <= S_REG_READ;
               end if;
-            elsif (by_config = '1') then
-              isr_config(f_job) <= '1';
-            else
-              isr_queue(f_job) <= '1';
-            end if;
 
-          when S_INT_SEND =>
-            if (irq_ready_i = '1') then
-              irq_valid_o <= '0';
-              state       <= S_IDLE;
-            end if;
+            when S_REG_RESET => -- acknowledges a reset of the queue
+              if (ram_q(0) = '1') then
+                clear_from <= queue_word_f(f_job, q_job, 0);
+                clear_to   <= queue_word_f(f_job, q_job, R_RESET_C);
+                clear_reg  <= '1';
+                state      <= S_CLEAR;
+              else
+                reg_ack <= '1';
+                state   <= S_IDLE;
+              end if;
 
-          -- Events -------------------------------------------------------------------------
-          -- ------------------------------------------------------------------------------
-          when S_EV_NOTIFY =>
-            ev_dw4_o  <= ram_q;
-            ev_valid  <= '1';
-            ev_notify <= '1';
-            state     <= S_IDLE;
+            -- Interrupts ---------------------------------------------------------------------
+            -- ------------------------------------------------------------------------------
+            when S_INT_QUEUE =>
+              vector <= not ram_q(15 downto 0);
+              state  <= S_INT_RAISE;
 
-          when S_EV_CONFIG_PLACE =>
-            ev_dw3_o           <= ram_q;
-            ram_read_v         := true;
-            ram_address_v      := config_word_f(f_job, CONFIG_FIFO_C + 2*to_integer(config_head(f_job)) + 1);
-            config_head(f_job) <= config_head(f_job) + 1;
-            count_v             := config_count(f_job) - 1;
-            config_count(f_job) <= count_v;
-            if (count_v = 0) then
-              config_mark(f_job) <= '0';
-            end if;
-            state              <= S_EV_CONFIG_VALUE;
+            when S_INT_RAISE =>
+              state <= S_IDLE;
+              if (msix_enable_i(f_job) = '1') then
+                if (vector /= x"FFFF") then
+                  irq_valid_o <= '1';
+                  state       <= S_INT_SEND;
+                end if;
+              elsif (by_config = '1') then
+                isr_config(f_job) <= '1';
+              else
+                isr_queue(f_job) <= '1';
+              end if;
 
-          when S_EV_CONFIG_VALUE =>
-            ev_dw4_o <= ram_q;
-            ev_valid <= '1';
-            state    <= S_IDLE;
+            when S_INT_SEND =>
+              if (irq_ready_i = '1') then
+                irq_valid_o <= '0';
+                state       <= S_IDLE;
+              end if;
 
-        end case;
+            -- Events -------------------------------------------------------------------------
+            -- ------------------------------------------------------------------------------
+            when S_EV_NOTIFY =>
+              ev_dw4_o  <= ram_q;
+              ev_valid  <= '1';
+              ev_notify <= '1';
+              state     <= S_IDLE;
+
+            when S_EV_CONFIG_PLACE =>
+              ev_dw3_o           <= ram_q;
+              ram_read_v         := true;
+              ram_address_v      := config_word_f(f_job, CONFIG_FIFO_C + 2*to_integer(config_head(f_job)) + 1);
+              config_head(f_job) <= config_head(f_job) + 1;
+              count_v             := config_count(f_job) - 1;
+              config_count(f_job) <= count_v;
+              if (count_v = 0) then
+                config_mark(f_job) <= '0';
+              end if;
+              state              <= S_EV_CONFIG_VALUE;
+
+            when S_EV_CONFIG_VALUE =>
+              ev_dw4_o <= ram_q;
+              ev_valid <= '1';
+              state    <= S_IDLE;
+
+            when others => null; -- S_IDLE
+
+          end case;
+        end if;
       end if;
 
       -- the memory: one port --
