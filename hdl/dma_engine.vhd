@@ -22,7 +22,7 @@ entity dma_engine is
     DATA_WIDTH_G    : positive := 256;
     FUNCTIONS_G     : positive := 2;     -- of port 0
     SCRATCH_BYTES_G : positive := 65536; -- a power of two, at most 512 KiB
-    TIMEOUT_G       : positive := 65536  -- cycles a read may take (the engine waits for up to a quarter more)
+    TIMEOUT_G       : positive := 65536  -- cycles a read may take, 2048 or more (the engine waits up to 1/64 longer)
   );
   port (
     clk_i           : in  std_ulogic;

@@ -22,7 +22,7 @@ use work.dma_pkg.all;
 
 entity dma_reorder is
   generic (
-    TIMEOUT_G : positive -- cycles after which (and at most a quarter later) a read counts as not answered
+    TIMEOUT_G : positive -- cycles after which a read counts as not answered; less than 2048 acts as 2048
   );
   port (
     clk_i          : in  std_ulogic;
@@ -62,15 +62,16 @@ end entity dma_reorder;
 architecture rtl of dma_reorder is
 
   type bit_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic;
-  type phase_array_t is array (0 to SLOT_COUNT_C-1) of unsigned(2 downto 0);
+  type phase_array_t is array (0 to SLOT_COUNT_C-1) of unsigned(6 downto 0);
   type place_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(6 downto 0);
   type length_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(7 downto 0);
   type lead_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(1 downto 0);
   type bytes_array_t is array (0 to SLOT_COUNT_C-1) of std_ulogic_vector(9 downto 0);
   type status_array_t is array (0 to SLOT_COUNT_C-1) of dma_status_t;
 
-  constant TICK_C : positive := TIMEOUT_G/4 + 64; -- cycles of a phase, more than a look at all slots takes
-  constant LATE_C : unsigned(2 downto 0) := "101"; -- phases after which a read counts as not answered
+  -- the timeout is counted in phases of 1/64 of it, at least as long as a look at all slots takes --
+  constant TICK_C : positive := maximum(TIMEOUT_G/64, SLOT_COUNT_C); -- cycles of a phase
+  constant LATE_C : natural := 65; -- 64 whole phases, as the first one had begun before
 
   type state_t is (S_CLEAR, S_HEADER, S_PAYLOAD, S_DROP);
 
@@ -91,7 +92,7 @@ architecture rtl of dma_reorder is
 
   -- clock of the timeout: each cycle one slot is looked at --
   signal time_q : natural range 0 to TICK_C-1;
-  signal now_q  : unsigned(2 downto 0);
+  signal now_q  : unsigned(6 downto 0);
   signal scan_q : unsigned(4 downto 0) := (others => '0');
 
   -- completion in progress --

@@ -31,7 +31,7 @@ architecture sim of dma_engine_tb is
 
   constant FUNCTIONS_C : positive := 4; -- of port 0; function 3 has no Bus Master Enable
   constant SCRATCH_BYTES_C : positive := 65536;
-  constant TIMEOUT_C : positive := 2000;
+  constant TIMEOUT_C : positive := 2048;
   constant ROW_BITS_C : positive := index_bits_f(SCRATCH_BYTES_C/32);
 
   signal clk : std_ulogic := '0';
