@@ -7,6 +7,8 @@
 --                  +-- commands begun ---+            |                            --
 --                  +-- slots > dma_reorder (a port) --+ < completions              --
 -- CONTRACT.md, 4 says what a command means.                                        --
+-- A command's reads keep the Max_Read_Request_Size of its start. When Bus Master    --
+-- Enable falls, requests already made (one read, two writes) still leave.          --
 -- ================================================================================ --
 
 library ieee;
