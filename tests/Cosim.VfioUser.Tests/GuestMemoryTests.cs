@@ -53,11 +53,11 @@ public sealed class GuestMemoryTests
         using GuestMemory memory = new();
         _ = memory.Map(new DmaRange(0, Page - 1), DmaAccess.ReadWrite, file.Fd, 0);
         bool stop = false;
-        Thread writer = new(() => WriteFields(file, ref stop));
+        Thread writer = new(() => WriteFields(file, (start + 7) / 8, (start + length) / 8, ref stop));
         writer.Start();
         byte[] read = new byte[length];
         int torn = 0;
-        for (int round = 0; round < 100_000; round++)
+        for (int round = 0; round < 300_000; round++)
         {
             _ = memory.Read((ulong)start, read);
             for (int field = (start + 7) & ~7; field + 8 <= start + length; field += 8)
@@ -115,12 +115,12 @@ public sealed class GuestMemoryTests
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
     }
 
-    private static unsafe void WriteFields(SharedMemory file, ref bool stop)
+    private static unsafe void WriteFields(SharedMemory file, int first, int end, ref bool stop)
     {
         ulong* fields = (ulong*)file.Address;
         while (!Volatile.Read(ref stop))
         {
-            for (int field = 0; field < 40; field++)
+            for (int field = first; field < end; field++)
             {
                 Volatile.Write(ref fields[field], ~fields[field]);
             }
