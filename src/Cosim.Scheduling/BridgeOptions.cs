@@ -51,6 +51,9 @@ public sealed record BridgeOptions
     /// <summary>From a mailbox message to host 2 to its answer.</summary>
     public TimeSpan MailboxTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Sees everything that crosses the FPGA's boundary; null: nobody.</summary>
+    public IStimuliLog? Stimuli { get; init; }
+
     /// <summary>Takes one line a time about what was dropped, refused or lost. Called on the bridge's thread.</summary>
     public Action<string>? Log { get; init; }
 }

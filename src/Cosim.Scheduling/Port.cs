@@ -41,7 +41,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
                     throw new ArgumentException($"port {number}: {sockets.Sockets.Count} sockets for {sockets.Functions} functions", nameof(options));
                 }
 
-                _clients = [.. Enumerable.Range(0, options.Functions).Select(f => new VfioFunction(number, f, (ulong)f << OwnerShift, report))];
+                _clients = [.. Enumerable.Range(0, options.Functions).Select(f => new VfioFunction(f, (ulong)f << OwnerShift))];
                 hosts = [.. _clients];
                 break;
             case ProgramHostOptions program:

@@ -13,20 +13,16 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
     private const ulong ResetTokens = 1UL << 53;
     private const ulong NoToken = 1UL << 54;
 
-    private readonly int _port;
     private readonly int _function;
     private readonly ulong _owner;
-    private readonly Action<string> _report;
     private RootPort _rootPort = null!;
     private FunctionLayout _layout = null!;
     private VfioUserServer _server = null!;
 
-    public VfioFunction(int port, int function, ulong owner, Action<string> report)
+    public VfioFunction(int function, ulong owner)
     {
-        _port = port;
         _function = function;
         _owner = owner;
-        _report = report;
     }
 
     /// <summary>Whether VERSION is answered.</summary>
@@ -118,7 +114,7 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
     }
 
     // What the client had begun must not go on in memory that is no longer its own.
-    public void ClientDisconnected() => _rootPort.ResetFunction(_function, _owner | NoToken);
+    public void ClientDisconnected() => _rootPort.ReleaseFunction(_function, _owner | NoToken);
 
     /// <summary>A transaction of the client is done.</summary>
     public void Completed(ulong token, ReadOnlySpan<byte> data)
@@ -143,9 +139,9 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
         }
     }
 
-    DmaStatus IPcieHost.Read(ulong address, Span<byte> data) => Status(_server.Memory.Read(address, data), address, data.Length, "read");
+    DmaStatus IPcieHost.Read(ulong address, Span<byte> data) => Status(_server.Memory.Read(address, data));
 
-    DmaStatus IPcieHost.Write(ulong address, ReadOnlySpan<byte> data) => Status(_server.Memory.Write(address, data), address, data.Length, "write");
+    DmaStatus IPcieHost.Write(ulong address, ReadOnlySpan<byte> data) => Status(_server.Memory.Write(address, data));
 
     void IPcieHost.Fence() => GuestMemory.Fence();
 
@@ -161,18 +157,11 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
 
     private ulong Token(RequestToken token) => _owner | (uint)token.Slot | ((ulong)token.Generation << SlotBits);
 
-    private DmaStatus Status(DmaResult result, ulong address, int length, string what)
+    // The root port reports what goes wrong.
+    private static DmaStatus Status(DmaResult result) => result switch
     {
-        switch (result)
-        {
-            case DmaResult.Ok:
-                return DmaStatus.Ok;
-            case DmaResult.Faulted:
-                _report($"port {_port}, function {_function}: DMA {what} of 0x{address:X}+{length}: the client has taken the memory away");
-                return DmaStatus.Faulted;
-            default:
-                _report($"port {_port}, function {_function}: DMA {what} of 0x{address:X}+{length}: {result}");
-                return DmaStatus.Unmapped;
-        }
-    }
+        DmaResult.Ok => DmaStatus.Ok,
+        DmaResult.Faulted => DmaStatus.Faulted,
+        _ => DmaStatus.Unmapped,
+    };
 }

@@ -19,6 +19,8 @@ public abstract class BridgeFixture(FpgaKind kind)
 
     protected IReadOnlyCollection<string> Log => _log;
 
+    protected virtual IStimuliLog? Stimuli => null;
+
     [SetUp]
     public async Task StartBridge()
     {
@@ -38,6 +40,7 @@ public abstract class BridgeFixture(FpgaKind kind)
             },
             Hosts = [new ProgramHostOptions { Functions = 2, MemoryBytes = 4 << 20 }, new ProgramHostOptions { Functions = 1, MemoryBytes = 8 << 20 }],
             MailboxTimeout = TimeSpan.FromSeconds(20),
+            Stimuli = Stimuli,
             Log = _log.Enqueue,
         });
         await Bridge.Started.WaitAsync(Deadline);

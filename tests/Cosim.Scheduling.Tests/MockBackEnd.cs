@@ -19,6 +19,8 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     private readonly Bridge _bridge;
     private readonly CancellationTokenSource _stop = new();
+    private readonly SemaphoreSlim _mailbox = new(1);
+    private bool _disposed;
     private readonly Dictionary<(uint Device, uint Queue), Ring> _rings = [];
     private Task _loop = Task.CompletedTask;
 
@@ -61,6 +63,12 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
         await _stop.CancelAsync();
         try
         {
@@ -72,6 +80,7 @@ public sealed class MockBackEnd : IAsyncDisposable
         }
 
         _stop.Dispose();
+        _mailbox.Dispose();
     }
 
     public Task WriteBar(uint offset, uint value) => _bridge.WriteMemory(1, 0, 0, offset, BitConverter.GetBytes(value));
@@ -227,12 +236,20 @@ public sealed class MockBackEnd : IAsyncDisposable
     /// <summary>Posts a message of any content.</summary>
     public async Task Post(byte[] message)
     {
-        while (await ReadBar(RegisterMap.BackEnd.H2fStatus) != 0)
+        await _mailbox.WaitAsync();
+        try
         {
-        }
+            while (await ReadBar(RegisterMap.BackEnd.H2fStatus) != 0)
+            {
+            }
 
-        _ = await _bridge.WriteMemory(1, 0, 0, RegisterMap.BackEnd.H2fData, message);
-        await WriteBar(RegisterMap.BackEnd.H2fPost, (uint)message.Length);
+            _ = await _bridge.WriteMemory(1, 0, 0, RegisterMap.BackEnd.H2fData, message);
+            await WriteBar(RegisterMap.BackEnd.H2fPost, (uint)message.Length);
+        }
+        finally
+        {
+            _ = _mailbox.Release();
+        }
     }
 
     private async Task<byte[]> Answer(MailboxHeader header, byte[] payload)

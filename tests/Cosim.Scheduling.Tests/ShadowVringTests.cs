@@ -6,6 +6,8 @@ namespace Cosim.Scheduling.Tests;
 
 /// <summary>Shadow vrings end to end: a driver on port 0, a back end on port 1, everything between them is real.</summary>
 [TestFixture(FpgaKind.Model)]
+[TestFixture(FpgaKind.Verilator)]
+[TestFixture(FpgaKind.Ghdl)]
 public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
 {
     private const ulong RingMemory = 0x1_0000;
