@@ -54,6 +54,9 @@ public sealed class ScenarioRulesTests
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "52:54:00:12:34");
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "01:00:5e:00:00:01");
         yield return Case("devices[1].net.mtu", s => s.Devices[1].Net.Mtu = 67);
+        yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.0.0.1");
+        yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.1/8");
+        yield return Case("fpga.queuesPerFunction", s => s.Fpga.QueuesPerFunction = 0);
         yield return Case("completionLatencyCycles", s => s.CompletionLatencyCycles = 0);
         yield return Case("maxPayload", s => s.MaxPayload = 300);
         yield return Case("timeouts.mailbox", s => s.Timeouts = new Timeouts { Mailbox = new() });

@@ -18,6 +18,9 @@ public sealed class Workspace
     /// <summary>The set-up's list of tools.</summary>
     public string Tools => Path.Combine(Root, ".cosim", "tools.json");
 
+    /// <summary>Run-time files.</summary>
+    public string Run => Path.Combine(Root, ".cosim", "run");
+
     /// <summary>The published program of host 2.</summary>
     public string BackEnd => Path.Combine(Build, "backend");
 
@@ -39,7 +42,7 @@ public sealed class Workspace
     /// <summary>Makes an empty folder for one run; its path is short enough for sockets.</summary>
     public string CreateRunFolder()
     {
-        string folder = Path.Combine(Root, ".cosim", "run", Environment.ProcessId.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        string folder = Path.Combine(Run, Environment.ProcessId.ToString(System.Globalization.CultureInfo.InvariantCulture));
         if (Directory.Exists(folder))
         {
             Directory.Delete(folder, recursive: true);

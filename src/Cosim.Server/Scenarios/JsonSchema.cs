@@ -94,18 +94,7 @@ internal ref struct JsonSchema
             return;
         }
 
-        if (field.IsMap)
-        {
-            Expect(JsonTokenType.StartObject, path, "an object");
-            FieldDescriptor value = field.MessageType.FindFieldByName("value");
-            for (Next(); _reader.TokenType != JsonTokenType.EndObject; Next())
-            {
-                string key = _reader.GetString()!;
-                Next();
-                CheckValue(value, Join(path, key));
-            }
-        }
-        else if (field.IsRepeated)
+        if (field.IsRepeated)
         {
             Expect(JsonTokenType.StartArray, path, "an array");
             int index = 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Numerics;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -70,6 +72,8 @@ public static partial class ScenarioRules
             found.Add("fpga.clockHz", "is 0; expected a frequency");
         }
 
+        found.Range("fpga.queuesPerFunction", fpga.HasQueuesPerFunction, fpga.QueuesPerFunction, 1, 64);
+        found.Range("fpga.vectorsPerFunction", fpga.HasVectorsPerFunction, fpga.VectorsPerFunction, 1, 256);
         if (fpga.Design is { } design)
         {
             CheckDesign(design, fpga.Kind, found);
@@ -245,6 +249,21 @@ public static partial class ScenarioRules
         }
 
         found.Range($"{path}.mtu", net.HasMtu, net.Mtu, 68, 65535);
+        if (net.Address.Length > 0 && !IsInterfaceAddress(net.Address))
+        {
+            found.Add($"{path}.address", $"is \"{net.Address}\"; expected an IPv4 address with its prefix such as 10.51.0.2/24");
+        }
+    }
+
+    private static bool IsInterfaceAddress(string text)
+    {
+        string[] parts = text.Split('/');
+        return parts.Length == 2
+            && IPAddress.TryParse(parts[0], out IPAddress? address)
+            && address.AddressFamily == AddressFamily.InterNetwork
+            && parts[0].Count(c => c == '.') == 3
+            && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out int prefix)
+            && prefix is >= 1 and <= 32;
     }
 
     private static void CheckPayload(string path, bool isSet, uint value, Collector found)

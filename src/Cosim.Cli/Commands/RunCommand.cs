@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.CommandLine;
+using Cosim.Cli.MainJob;
+using Cosim.Fpga;
+
+namespace Cosim.Cli.Commands;
+
+/// <summary><c>cosim run</c>: the main job.</summary>
+internal static class RunCommand
+{
+    private const string HostTwo = "host2";
+
+    internal static Command Create(TextWriter output)
+    {
+        Option<FpgaKind> fpga = new("--fpga") { Description = "model, verilator (the default) or ghdl.", DefaultValueFactory = _ => FpgaKind.Verilator, HelpName = "KIND" };
+        Option<bool> inProcess = new("--in-process") { Description = "Run Verilator inside this process." };
+        Option<uint> latency = new("--latency") { Description = "Completion latency in cycles. Default 16.", DefaultValueFactory = _ => 16, HelpName = "CYCLES" };
+        Option<string?> disk = new("--disk") { Description = "Image for host 2 to serve; what is in it is lost.", HelpName = "FILE" };
+        Option<string?> waves = new("--waves") { Description = "Waveform to write: .vcd, .fst or, with GHDL, .ghw.", HelpName = "FILE" };
+        Option<string?> shell = new("--shell") { Description = "Leave a console to the user instead: host1 (the default) or host2.", HelpName = "HOST", Arity = ArgumentArity.ZeroOrOne };
+        shell.AcceptOnlyFromAmong("host1", HostTwo);
+        Command command = new("run", "Join two QEMU hosts and check disk and network through the FPGA.") { fpga, inProcess, latency, disk, waves, shell };
+        command.SetAction((result, cancellation) => new MainJob.MainJob(
+            new MainJobOptions
+            {
+                Fpga = result.GetValue(fpga),
+                InProcess = result.GetValue(inProcess),
+                CompletionLatencyCycles = result.GetValue(latency),
+                Disk = result.GetValue(disk),
+                Waves = result.GetValue(waves),
+                Shell = result.GetResult(shell) is not null,
+                ShellOnHostTwo = result.GetValue(shell) == HostTwo,
+            },
+            Workspace.Find(),
+            output).Run(cancellation));
+        return command;
+    }
+}

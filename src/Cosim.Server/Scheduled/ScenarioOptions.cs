@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Security.Cryptography;
+using System.Text;
+using Cosim.Fpga;
+using Cosim.Scheduling;
+using Cosim.Server.Scenarios;
+using Cosim.V1;
+using Google.Protobuf.WellKnownTypes;
+
+namespace Cosim.Server.Scheduled;
+
+/// <summary>Reads a scenario as the options of a bridge and the arguments of its back end. Pure functions.</summary>
+internal static class ScenarioOptions
+{
+    private const int BackEndPort = 1;
+    private static readonly TimeSpan s_mailboxTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_simulatorTimeout = TimeSpan.FromSeconds(60);
+
+    internal static BridgeOptions ToBridgeOptions(Scenario scenario, BridgeFolders folders, string runFolder, Action<string> log)
+    {
+        BridgeOptions options = new()
+        {
+            Name = scenario.Name,
+            Fpga = ToFpgaOptions(scenario, folders),
+            Hosts = [.. Enumerable.Range(0, Ports(scenario)).Select(port => ToHostOptions(scenario, port, runFolder))],
+            MailboxTimeout = OrDefault(scenario.Timeouts?.Mailbox, s_mailboxTimeout),
+            Log = log,
+        };
+        return options with
+        {
+            CompletionLatencyCycles = scenario.HasCompletionLatencyCycles ? scenario.CompletionLatencyCycles : options.CompletionLatencyCycles,
+            MaxPayload = scenario.HasMaxPayload ? (int)scenario.MaxPayload : options.MaxPayload,
+            CompletionTimeoutCycles = scenario.Timeouts is { HasCompletionCycles: true } t ? t.CompletionCycles : options.CompletionTimeoutCycles,
+            ClockHz = scenario.Fpga.HasClockHz ? scenario.Fpga.ClockHz : options.ClockHz,
+        };
+    }
+
+    /// <summary>PCIe ports of the scenario's FPGA: two of the virtio FPGA, one of a design that does not say.</summary>
+    internal static int Ports(Scenario scenario) => scenario.Fpga.Design is { } design ? Math.Max(design.Ports.Count, 1) : 2;
+
+    /// <summary>The host of a port; null where the scenario has none.</summary>
+    internal static HostSpec? Host(Scenario scenario, int port) => port == 0 ? scenario.Host1 : scenario.Host2;
+
+    /// <summary>The sockets of a port in order of function number.</summary>
+    internal static IReadOnlyList<string> Sockets(Scenario scenario, int port, string runFolder)
+    {
+        string? given = Host(scenario, port)?.Socket?.Directory;
+        string folder = string.IsNullOrEmpty(given) ? runFolder : given;
+        return [.. Enumerable.Range(0, Functions(scenario, port)).Select(f => Path.Combine(folder, $"port{port}-function{f}.sock"))];
+    }
+
+    /// <summary>The devices as arguments of cosim-backend; <paramref name="diskOf"/> gives the path of a block device's disk where the back end runs.</summary>
+    internal static IReadOnlyList<string> BackEndDevices(Scenario scenario, Func<int, BlockDevice, string> diskOf)
+    {
+        List<string> arguments = [];
+        int disks = 0;
+        int taps = 0;
+        for (int i = 0; i < scenario.Devices.Count; i++)
+        {
+            DeviceSpec device = scenario.Devices[i];
+            if (device.Block is { } block)
+            {
+                string disk = diskOf(disks++, block);
+                if (disk.Contains(',', StringComparison.Ordinal))
+                {
+                    throw new BridgeException($"devices[{i}].block.image is {disk}; a path with a comma cannot be given to the back end.");
+                }
+
+                string serial = block.Serial.Length > 0 ? block.Serial : scenario.Name[..Math.Min(scenario.Name.Length, 20)];
+                arguments.AddRange(["--blk", $"{disk}{(block.ReadOnly ? ",ro" : "")},serial={serial}"]);
+            }
+            else
+            {
+                NetDevice net = device.Net;
+                string mac = net.Mac.Length > 0 ? net.Mac : MadeUpMac(scenario.Name, i);
+                string mtu = net.HasMtu ? $",mtu={net.Mtu}" : "";
+                string address = net.Address.Length > 0 ? $",ip={net.Address}" : "";
+                arguments.AddRange(["--net", $"tap=tap{taps++},mac={mac}{mtu}{address}"]);
+            }
+        }
+
+        return arguments;
+    }
+
+    internal static TimeSpan OrDefault(Duration? time, TimeSpan otherwise) => time?.ToTimeSpan() ?? otherwise;
+
+    private static FpgaOptions ToFpgaOptions(Scenario scenario, BridgeFolders folders)
+    {
+        FpgaSpec fpga = scenario.Fpga;
+        FpgaOptions options = new()
+        {
+            Kind = fpga.Kind switch
+            {
+                FpgaSpec.Types.Kind.Model => FpgaKind.Model,
+                FpgaSpec.Types.Kind.Verilator => FpgaKind.Verilator,
+                _ => FpgaKind.Ghdl,
+            },
+            InProcess = fpga.InProcess,
+            Design = fpga.Design is { } design
+                ? new FpgaDesign(design.Top, [.. design.Files], Ports(scenario), design.HasIdleCycles ? design.IdleCycles : null)
+                : null,
+            VectorsPerFunction = fpga.HasVectorsPerFunction ? (int)fpga.VectorsPerFunction : null,
+            HdlDirectory = folders.Hdl,
+            BuildDirectory = folders.Build,
+            ToolsFile = folders.Tools,
+            HangSeconds = OrDefault(scenario.Timeouts?.Simulator, s_simulatorTimeout).TotalSeconds,
+        };
+        if (fpga.Design is null)
+        {
+            options = options with { Functions = scenario.Devices.Count };
+        }
+
+        if (fpga.HasQueuesPerFunction)
+        {
+            options = options with { QueuesPerFunction = (int)fpga.QueuesPerFunction };
+        }
+
+        return fpga.Waves is not { } waves
+            ? options
+            : options with
+            {
+                WaveFile = waves.File,
+                WaveFormat = ScenarioRules.FormatOf(waves) switch
+                {
+                    WavesSpec.Types.Format.Fst => WaveFormat.Fst,
+                    WavesSpec.Types.Format.Ghw => WaveFormat.Ghw,
+                    _ => WaveFormat.Vcd,
+                },
+            };
+    }
+
+    private static HostOptions ToHostOptions(Scenario scenario, int port, string runFolder)
+    {
+        int functions = Functions(scenario, port);
+        return Host(scenario, port)?.Program is { } program
+            ? program.HasMemoryBytes
+                ? new ProgramHostOptions { Functions = functions, MemoryBytes = (int)program.MemoryBytes }
+                : new ProgramHostOptions { Functions = functions }
+            : new SocketHostOptions { Functions = functions, Sockets = Sockets(scenario, port, runFolder) };
+    }
+
+    private static int Functions(Scenario scenario, int port)
+    {
+        if (scenario.Fpga.Design is { } design)
+        {
+            return port < design.Ports.Count ? (int)design.Ports[port].Functions : 1;
+        }
+
+        return port == BackEndPort ? 1 : scenario.Devices.Count;
+    }
+
+    // Locally administered, and the same each time for the same bridge and device.
+    private static string MadeUpMac(string name, int device)
+    {
+        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes($"{name}/{device}"));
+        return $"02:{string.Join(':', hash.Take(5).Select(b => b.ToString("x2")))}";
+    }
+}

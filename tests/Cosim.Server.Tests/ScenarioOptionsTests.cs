@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+using Cosim.Scheduling;
+using Cosim.Server.Scheduled;
+using Cosim.V1;
+using NUnit.Framework;
+
+namespace Cosim.Server.Tests;
+
+public sealed class ScenarioOptionsTests
+{
+    private static readonly BridgeFolders s_folders = new() { Hdl = "/h", Build = "/b", Tools = "/t", BackEnd = "/e", Run = "/r" };
+
+    [Test]
+    public void ToBridgeOptions_DesignOfTheUser_HasItsPortsAndFunctions()
+    {
+        Scenario scenario = new()
+        {
+            Name = "own",
+            Fpga = new FpgaSpec
+            {
+                Kind = FpgaSpec.Types.Kind.Ghdl,
+                Design = new DesignSpec { Top = "t", Files = { "/t.vhd" }, Ports = { new DesignPort { Functions = 3 } }, IdleCycles = 9 },
+                Waves = new WavesSpec { File = "/w.ghw" },
+            },
+            CompletionLatencyCycles = 7,
+            Timeouts = new Timeouts { CompletionCycles = 55 },
+        };
+        BridgeOptions options = ScenarioOptions.ToBridgeOptions(scenario, s_folders, "/run", _ => { });
+        Assert.Multiple(() =>
+        {
+            Assert.That(options.Fpga.Design!.Ports, Is.EqualTo(1));
+            Assert.That(options.Fpga.Design.IdleCycles, Is.EqualTo(9));
+            Assert.That(options.Fpga.WaveFormat, Is.EqualTo(Cosim.Fpga.WaveFormat.Ghw));
+            Assert.That(options.CompletionLatencyCycles, Is.EqualTo(7));
+            Assert.That(options.CompletionTimeoutCycles, Is.EqualTo(55));
+            Assert.That(
+                ((SocketHostOptions)options.Hosts.Single()).Sockets,
+                Is.EqualTo(new[] { "/run/port0-function0.sock", "/run/port0-function1.sock", "/run/port0-function2.sock" }));
+        });
+    }
+
+    [Test]
+    public void BackEndDevices_BlockAndNet_AreTheBackEndsArguments()
+    {
+        Scenario scenario = new()
+        {
+            Name = "a-name-that-is-longer-than-20",
+            Devices =
+            {
+                new DeviceSpec { Net = new NetDevice { Mac = "52:54:00:00:00:01", Mtu = 9000, Address = "10.0.0.2/24" } },
+                new DeviceSpec { Block = new BlockDevice { Image = "/d1", ReadOnly = true, Serial = "s1" } },
+                new DeviceSpec { Block = new BlockDevice { Image = "/d2" } },
+                new DeviceSpec { Net = new NetDevice() },
+            },
+        };
+        IReadOnlyList<string> arguments = ScenarioOptions.BackEndDevices(scenario, (disk, block) => $"{disk}{block.Image}");
+        Assert.Multiple(() =>
+        {
+            Assert.That(arguments.Take(6), Is.EqualTo(new[]
+            {
+                "--net", "tap=tap0,mac=52:54:00:00:00:01,mtu=9000,ip=10.0.0.2/24",
+                "--blk", "0/d1,ro,serial=s1",
+                "--blk", "1/d2,serial=a-name-that-is-longe",
+            }.AsEnumerable()));
+            Assert.That(arguments[7], Does.Match("^tap=tap1,mac=02(:[0-9a-f]{2}){5}$"));
+        });
+    }
+
+    [Test]
+    public void BackEndDevices_CommaInAPath_IsRefusedByName()
+    {
+        Scenario scenario = new() { Name = "n", Devices = { new DeviceSpec { Block = new BlockDevice { Image = "/a,b" } } } };
+        Assert.That(
+            () => ScenarioOptions.BackEndDevices(scenario, (_, block) => block.Image),
+            Throws.TypeOf<BridgeException>().With.Message.Contains("devices[0].block.image"));
+    }
+}

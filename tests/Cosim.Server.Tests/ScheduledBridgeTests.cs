@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+using Cosim.Server.Scheduled;
+using Cosim.V1;
+using Google.Protobuf;
+using Grpc.Core;
+using Grpc.Net.Client;
+using NUnit.Framework;
+using State = Cosim.V1.BridgeStatus.Types.State;
+
+namespace Cosim.Server.Tests;
+
+/// <summary>The service over the transaction scheduler and the reference model, hosts played by programs.</summary>
+[CancelAfter(60_000)]
+public sealed class ScheduledBridgeTests
+{
+    private static readonly FunctionAddress s_endpoint = new() { Bridge = "real", Port = 1 };
+
+    private DirectoryInfo _folder = null!;
+    private BridgeServer _server = null!;
+    private GrpcChannel _channel = null!;
+    private Bridges.BridgesClient _bridges = null!;
+    private Transactions.TransactionsClient _transactions = null!;
+
+    [SetUp]
+    public async Task StartAsync()
+    {
+        _folder = Directory.CreateTempSubdirectory("cosim-real-");
+        BridgeFolders folders = new()
+        {
+            Hdl = _folder.FullName,
+            Build = _folder.FullName,
+            Tools = Path.Combine(_folder.FullName, "tools.json"),
+            BackEnd = Path.Combine(_folder.FullName, "backend"),
+            Run = RunFolder,
+        };
+        _server = await BridgeServer.StartAsync(new BridgeServerOptions
+        {
+            Address = ServiceAddress.Parse($"unix:{_folder.FullName}/s.sock"),
+            Factory = new ScheduledBridgeFactory(folders, TestContext.Out.WriteLine),
+        });
+        _channel = _server.Address.Connect();
+        _bridges = new Bridges.BridgesClient(_channel);
+        _transactions = new Transactions.TransactionsClient(_channel);
+    }
+
+    [TearDown]
+    public async Task StopAsync()
+    {
+        _channel.Dispose();
+        await _server.DisposeAsync();
+        Assert.That(Directory.Exists(Path.Combine(RunFolder, "real")), Is.False, "a bridge left its run-time folder");
+        _folder.Delete(recursive: true);
+    }
+
+    private string RunFolder => Path.Combine(_folder.FullName, "run");
+
+    [Test]
+    public async Task Config_OfTheBackEndEndpoint_IsReadThroughTheFpgaAndSeenByWatchers(CancellationToken token)
+    {
+        BridgeStatus created = await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        using AsyncServerStreamingCall<TlpRecord> watch = _transactions.WatchTlps(new WatchTlpsRequest { Bridge = "real", Ports = { 1 } }, cancellationToken: token);
+        await watch.ResponseHeadersAsync.WaitAsync(token);
+        ReadResponse id = await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 4 }, cancellationToken: token);
+        Assert.That(await watch.ResponseStream.MoveNext(token));
+        TlpRecord request = watch.ResponseStream.Current;
+        Assert.That(await watch.ResponseStream.MoveNext(token));
+        TlpRecord completion = watch.ResponseStream.Current;
+        BridgeStatus after = await _bridges.GetAsync(new GetBridgeRequest { Name = "real" }, cancellationToken: token);
+        Assert.Multiple(() =>
+        {
+            Assert.That(created.State, Is.EqualTo(State.LinkDown));
+            Assert.That(created.Functions.Select(f => (f.Port, f.Function)), Is.EqualTo(new[] { (0u, 0u), (0u, 1u), (1u, 0u) }));
+
+            // hdl/CONTRACT.md, 3: vendor 0x0C05, device 0x5101.
+            Assert.That(id.Data, Is.EqualTo(ByteString.CopyFrom(0x05, 0x0c, 0x01, 0x51)));
+            Assert.That(request.Type, Is.EqualTo(TlpRecord.Types.Type.CfgRd0));
+            Assert.That(completion.Type, Is.EqualTo(TlpRecord.Types.Type.Cpld));
+            Assert.That(completion.Cycle, Is.GreaterThan(request.Cycle));
+            Assert.That(completion.Payload, Is.EqualTo(id.Data));
+            Assert.That(after.Counters.Cycles, Is.GreaterThanOrEqualTo(completion.Cycle));
+            Assert.That(after.Counters.Ports[1].TlpsToHost, Is.GreaterThan(created.Counters.Ports[1].TlpsToHost));
+        });
+    }
+
+    [Test]
+    public async Task Accesses_ToWhatIsNotThere_AreRefusedAndTheBridgeLivesOn(CancellationToken token)
+    {
+        await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        FunctionAddress nowhere = new() { Bridge = "real", Port = 5 };
+        RpcException port = Assert.ThrowsAsync<RpcException>(
+            async () => await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = nowhere, Length = 4 }, cancellationToken: token))!;
+        RpcException memory = Assert.ThrowsAsync<RpcException>(async () => await _transactions.ReadHostMemoryAsync(
+            new ReadHostMemoryRequest { Bridge = "real", Port = 1, Address = 8190, Length = 4 }, cancellationToken: token))!;
+        ReadResponse bar = await _transactions.ReadMemoryAsync(new ReadMemoryRequest { Function = s_endpoint, Bar = 3, Length = 4 }, cancellationToken: token);
+        await _transactions.WriteHostMemoryAsync(
+            new WriteHostMemoryRequest { Bridge = "real", Port = 1, Address = 8188, Data = ByteString.CopyFromUtf8("last") }, cancellationToken: token);
+        ReadHostMemoryResponse last = await _transactions.ReadHostMemoryAsync(
+            new ReadHostMemoryRequest { Bridge = "real", Port = 1, Address = 8188, Length = 4 }, cancellationToken: token);
+        Assert.Multiple(() =>
+        {
+            Assert.That(port.StatusCode, Is.EqualTo(StatusCode.FailedPrecondition));
+            Assert.That(memory.StatusCode, Is.EqualTo(StatusCode.OutOfRange));
+            Assert.That((bar.Status, bar.Data), Is.EqualTo((AccessStatus.UnsupportedRequest, ByteString.CopyFrom(255, 255, 255, 255))));
+            Assert.That(last.Data.ToStringUtf8(), Is.EqualTo("last"));
+        });
+    }
+
+    [Test]
+    public async Task Reset_RunningBridge_ServesOn(CancellationToken token)
+    {
+        await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        BridgeStatus reset = await _bridges.ResetAsync(new ResetBridgeRequest { Name = "real" }, cancellationToken: token);
+        ReadResponse id = await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 2 }, cancellationToken: token);
+        Assert.That((reset.State, id.Data), Is.EqualTo((State.LinkDown, ByteString.CopyFrom(0x05, 0x0c))));
+    }
+
+    [Test]
+    public async Task WaitInterrupt_NoneComes_EndsAtTheDeadlineAndTheNextCallIsServed(CancellationToken token)
+    {
+        await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        RpcException error = Assert.ThrowsAsync<RpcException>(async () => await _transactions.WaitInterruptAsync(
+            new WaitInterruptRequest { Function = s_endpoint }, deadline: DateTime.UtcNow.AddMilliseconds(200), cancellationToken: token))!;
+        await _bridges.GetAsync(new GetBridgeRequest { Name = "real" }, cancellationToken: token);
+        Assert.That(error.StatusCode, Is.EqualTo(StatusCode.DeadlineExceeded));
+    }
+
+    [Test]
+    public async Task Create_SocketHosts_MakesTheSocketsAndRemovesThemAtTheEnd(CancellationToken token)
+    {
+        Scenario scenario = Programmed();
+        scenario.Host1 = new HostSpec { Socket = new SocketHost { Directory = Path.Combine(_folder.FullName, "sockets") } };
+        BridgeStatus status = await _bridges.CreateAsync(scenario, cancellationToken: token);
+        string[] sockets = [.. status.Functions.Where(f => f.Port == 0).Select(f => f.Socket)];
+        bool[] there = [.. sockets.Select(File.Exists)];
+        await _bridges.DeleteAsync(new DeleteBridgeRequest { Name = "real" }, cancellationToken: token);
+        Assert.Multiple(() =>
+        {
+            Assert.That(sockets, Has.Length.EqualTo(2));
+            Assert.That(there, Is.All.True);
+            Assert.That(sockets.Select(File.Exists), Is.All.False);
+        });
+    }
+
+    [Test]
+    public void Create_ToolsMissing_SaysWhatToRunAndLeavesNothing()
+    {
+        Scenario scenario = Programmed();
+        scenario.Host2 = new HostSpec { Qemu = new QemuHost() };
+        RpcException error = Assert.ThrowsAsync<RpcException>(async () => await _bridges.CreateAsync(scenario))!;
+        Assert.Multiple(() =>
+        {
+            Assert.That(error.StatusCode, Is.EqualTo(StatusCode.FailedPrecondition));
+            Assert.That(error.Status.Detail, Does.Contain("tools.json").And.Contain("setup"));
+        });
+    }
+
+    [Test]
+    public async Task Create_Host2ProcessEndsAtOnce_TheBridgeFailsWithWhatItSaid(CancellationToken token)
+    {
+        Scenario scenario = Programmed();
+        scenario.Host2 = new HostSpec { Process = new ProcessHost { Command = { "/bin/sh", "-c", "echo no such luck; exit 3", "{socket}" } } };
+        await _bridges.CreateAsync(scenario, cancellationToken: token);
+        using AsyncServerStreamingCall<BridgeStatus> watch = _bridges.Watch(new WatchBridgeRequest { Name = "real" }, cancellationToken: token);
+        BridgeStatus status;
+        do
+        {
+            Assert.That(await watch.ResponseStream.MoveNext(token));
+            status = watch.ResponseStream.Current;
+        }
+        while (status.State != State.Failed || status.Hosts[0].State != HostStatus.Types.State.Ended);
+
+        Assert.That(status.Error, Does.Contain("status 3").And.Contain("no such luck"));
+    }
+
+    private static Scenario Programmed() => new()
+    {
+        Name = "real",
+        Fpga = new FpgaSpec { Kind = FpgaSpec.Types.Kind.Model },
+        Host1 = new HostSpec { Program = new ProgramHost { MemoryBytes = 8192 } },
+        Host2 = new HostSpec { Program = new ProgramHost { MemoryBytes = 8192 } },
+        Devices = { new DeviceSpec { Net = new NetDevice() }, new DeviceSpec { Net = new NetDevice() } },
+    };
+}
