@@ -235,6 +235,17 @@ public sealed class NativeFpgaTests
         AssertEchoes(fpga);
     }
 
+    [TestCase(Simulator.VerilatorInProcess, "did not converge")]
+    [TestCase(Simulator.Ghdl, "--stop-delta")]
+    public void Run_CombinationalLoop_Fails(Simulator simulator, string reason)
+    {
+        using NativeFpga fpga = NativeDesigns.Make(simulator, new FpgaDesign("endless", [NativeDesigns.DesignFile("loop.vhd")], 1, null));
+        fpga.Send(0, Packet(0, 0, false));
+
+        Assert.That(fpga.Run(1000), Is.EqualTo(RunResult.Failed));
+        Assert.That(fpga.Failure, Does.Contain(reason).And.Contain("cycle 8"));
+    }
+
     [Test]
     public void Create_InstancesOfOneModelInProcess_AreIndependent()
     {

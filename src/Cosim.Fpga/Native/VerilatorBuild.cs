@@ -82,9 +82,9 @@ internal static partial class VerilatorBuild
             marked.Append(line).Append('\n');
         }
 
-        string path = Path.Combine(folder, design.Top + ".v");
-        File.WriteAllText(path, marked.ToString());
-        return (path, module);
+        string name = design.Top + ".v"; // relative, so that messages of the model do not name a folder of the build
+        File.WriteAllText(Path.Combine(folder, name), marked.ToString());
+        return (name, module);
     }
 
     private static void Compile(SimulationTools tools, DesignSources design, WaveFormat? wave, string objects)

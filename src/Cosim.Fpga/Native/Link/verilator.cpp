@@ -54,9 +54,13 @@ static void ended(const char *how, const char *file, int line) {
 
 void vl_finish(const char *file, int line, const char *) VL_MT_UNSAFE { ended("$finish", file, line); }
 void vl_stop(const char *file, int line, const char *) VL_MT_UNSAFE { ended("assertion failed", file, line); }
+
+// Verilator does not expect to come back from here: a loop that finds no end, say, would go on for ever.
+struct Fatal {};
 void vl_fatal(const char *file, int line, const char *, const char *message) VL_MT_UNSAFE {
   if (running && message && *message) snprintf(running->text, sizeof running->text, "%s", message);
   ended("fatal error", file, line);
+  throw Fatal{};
 }
 
 // Makes a simulator over a region. A wave file is written where one is named.
@@ -90,12 +94,9 @@ static inline void evaluate(Simulator *s, int clock) {
 #endif
 }
 
-// Serves the request in the region.
-EXPORT void cosim_execute(Simulator *s) {
+static void run(Simulator *s) {
   cosim_link *l = s->link;
   Vmodel *m = s->model;
-  running = s;
-  if (!cosim_accept(l)) return;
   bool busy;
   do {
     cosim_drive(l);
@@ -122,6 +123,18 @@ EXPORT void cosim_execute(Simulator *s) {
     FOR_EACH_PORT(SAMPLE)
     evaluate(s, 1);
   } while (cosim_next_cycle(l, busy));
+}
+
+// Serves the request in the region.
+EXPORT void cosim_execute(Simulator *s) {
+  cosim_link *l = s->link;
+  running = s;
+  if (!cosim_accept(l)) return;
+  try {
+    run(s);
+  } catch (const Fatal &) {
+    cosim_answer(l);
+  }
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   if (l->failed) s->wave->flush();
 #endif
