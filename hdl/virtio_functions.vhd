@@ -315,7 +315,7 @@ begin
           elsif (acc_enable_i = '1') and (acc_ack = '0') then
             -- Access of host 1 -------------------------------------------------------
             -- ------------------------------------------------------------------------
-            f_v     := to_integer(unsigned(acc_function_i)) mod FUNCTIONS_G;
+            f_v     := to_integer(unsigned(acc_function_i));
             f_job   <= f_v;
             word_v  := to_integer(unsigned(acc_address_i(11 downto 2)));
             valid_v := false; -- the selected queue exists
@@ -505,7 +505,7 @@ begin
             reg_ack    <= '1';
             reg_data_o <= (others => '0');
             if (unsigned(reg_address_i(31 downto 16)) /= 0) and (unsigned(reg_address_i(31 downto 16)) <= FUNCTIONS_G) then
-              f_v   := to_integer(unsigned(reg_address_i(19 downto 16)) - 1) mod FUNCTIONS_G;
+              f_v   := to_integer(unsigned(reg_address_i(19 downto 16)) - 1);
               f_job <= f_v;
               if (local_v < FN_DEVICE_CONFIG_C) then
                 case local_v is
@@ -619,7 +619,7 @@ begin
             int_ready <= '1';
             by_config <= '0';
             if (unsigned(int_function_i) < FUNCTIONS_G) then
-              f_v   := to_integer(unsigned(int_function_i(2 downto 0))) mod FUNCTIONS_G;
+              f_v   := to_integer(unsigned(int_function_i(2 downto 0)));
               f_job <= f_v;
               if (reset_pending(f_v) = '0') then
                 if (int_index_i = x"FFFF") then
