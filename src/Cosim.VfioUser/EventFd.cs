@@ -60,7 +60,7 @@ public sealed unsafe class EventFd : IDisposable
     internal static void Signal(int fd)
     {
         ulong one = 1;
-        _ = Libc.Write(fd, &one, sizeof(ulong));
+        _ = Libc.WriteNow(fd, &one, sizeof(ulong));
     }
 
     /// <summary>Takes the count of an eventfd that is not ours.</summary>

@@ -385,20 +385,19 @@ public sealed unsafe class VfioUserClient : IDisposable
     {
         while (start < end)
         {
-            nint received = UnixSocket.Receive(_socket, _buffer.AsSpan(start, end - start), _received, 0);
+            nint received = UnixSocket.Receive(_socket, _buffer.AsSpan(start, end - start), _received, wait: true);
             if (received > 0)
             {
                 start += (int)received;
                 continue;
             }
 
-            int error = Marshal.GetLastPInvokeError();
-            if (received < 0 && error == Libc.EINTR)
+            if (received == -Libc.EINTR)
             {
                 continue;
             }
 
-            if (received < 0 && (Errno)error == Errno.EAGAIN)
+            if (received == -(nint)Errno.EAGAIN)
             {
                 throw new VfioUserException("The server did not answer in time.", Errno.ETIMEDOUT);
             }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Cosim.VfioUser.Internal;
 
 namespace Cosim.VfioUser;
@@ -440,12 +439,10 @@ public sealed unsafe partial class VfioUserServer : IDisposable
             _head = 0;
         }
 
-        nint received = UnixSocket.Receive(_client, _buffer.AsSpan(_tail), _descriptors, Libc.MSG_DONTWAIT);
+        nint received = UnixSocket.Receive(_client, _buffer.AsSpan(_tail), _descriptors, wait: false);
         if (received <= 0)
         {
-            bool nothing = received < 0
-                && ((Errno)Marshal.GetLastPInvokeError() == Errno.EAGAIN || Marshal.GetLastPInvokeError() == Libc.EINTR);
-            _broken |= !nothing;
+            _broken |= received != -(nint)Errno.EAGAIN && received != -Libc.EINTR;
             return false;
         }
 

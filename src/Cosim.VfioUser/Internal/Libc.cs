@@ -139,17 +139,30 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
     internal static partial nint ReceiveMessage(int socket, MessageHeader* message, int flags);
 
+    /// <summary>recvmsg for a socket that is not waited for (MSG_DONTWAIT): short enough to do without leaving managed code formally.</summary>
+    /// <remarks>For the same reason its error number is still in place for <see cref="Marshal.GetLastSystemError"/>.</remarks>
+    [LibraryImport("libc", EntryPoint = "recvmsg")]
+    [SuppressGCTransition]
+    internal static partial nint ReceiveMessageNow(int socket, MessageHeader* message, int flags);
+
     [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
     internal static partial nint SendMessage(int socket, MessageHeader* message, int flags);
 
     [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
     internal static partial nint Send(int socket, byte* data, nuint length, int flags);
 
+    /// <summary>send of a few bytes that is not waited for (MSG_DONTWAIT); see <see cref="ReceiveMessageNow"/>.</summary>
+    [LibraryImport("libc", EntryPoint = "send")]
+    [SuppressGCTransition]
+    internal static partial nint SendNow(int socket, byte* data, nuint length, int flags);
+
     [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
     internal static partial nint Read(int fd, void* data, nuint length);
 
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    internal static partial nint Write(int fd, void* data, nuint length);
+    /// <summary>write to an eventfd, which neither takes long nor waits; see <see cref="ReceiveMessageNow"/>.</summary>
+    [LibraryImport("libc", EntryPoint = "write")]
+    [SuppressGCTransition]
+    internal static partial nint WriteNow(int fd, void* data, nuint length);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     internal static partial int Close(int fd);

@@ -7,6 +7,9 @@ namespace Cosim.VfioUser.Internal;
 /// <summary>Replies on their way to a client that may be slow: built in place, sent at once where the socket takes them.</summary>
 internal sealed unsafe class ReplyQueue
 {
+    /// <summary>What is copied in less time than formally leaving managed code takes.</summary>
+    private const int ShortFrame = 4096;
+
     private byte[] _buffer = new byte[64 * 1024];
     private int _head;
     private int _tail;
@@ -47,15 +50,25 @@ internal sealed unsafe class ReplyQueue
         while (_head < _tail)
         {
             int size = BinaryPrimitives.ReadInt32LittleEndian(_buffer.AsSpan(_head + 4));
+            int left = size - _sent;
             nint sent;
+            int error;
             fixed (byte* data = &_buffer[_head + _sent])
             {
-                sent = Libc.Send(socket, data, (nuint)(size - _sent), Libc.MSG_NOSIGNAL | Libc.MSG_DONTWAIT);
+                if (left <= ShortFrame)
+                {
+                    sent = Libc.SendNow(socket, data, (nuint)left, Libc.MSG_NOSIGNAL | Libc.MSG_DONTWAIT);
+                    error = sent < 0 ? Marshal.GetLastSystemError() : 0;
+                }
+                else
+                {
+                    sent = Libc.Send(socket, data, (nuint)left, Libc.MSG_NOSIGNAL | Libc.MSG_DONTWAIT);
+                    error = Marshal.GetLastPInvokeError();
+                }
             }
 
             if (sent < 0)
             {
-                int error = Marshal.GetLastPInvokeError();
                 if (error == Libc.EINTR)
                 {
                     continue;

@@ -90,8 +90,8 @@ internal static unsafe class UnixSocket
     }
 
     /// <summary>Receives what is there into <paramref name="buffer"/>, and descriptors into the queue.</summary>
-    /// <returns>Bytes, 0 at the end of the stream, -1 with the error number set.</returns>
-    internal static nint Receive(int socket, Span<byte> buffer, DescriptorQueue descriptors, int flags)
+    /// <returns>Bytes, 0 at the end of the stream, or the error number, negative.</returns>
+    internal static nint Receive(int socket, Span<byte> buffer, DescriptorQueue descriptors, bool wait)
     {
         byte* control = stackalloc byte[ControlSize];
         nint received;
@@ -106,7 +106,16 @@ internal static unsafe class UnixSocket
                 Control = control,
                 ControlLength = ControlSize,
             };
-            received = Libc.ReceiveMessage(socket, &message, flags | Libc.MSG_CMSG_CLOEXEC);
+            if (wait)
+            {
+                received = Libc.ReceiveMessage(socket, &message, Libc.MSG_CMSG_CLOEXEC);
+                received = received < 0 ? -Marshal.GetLastPInvokeError() : received;
+            }
+            else
+            {
+                received = Libc.ReceiveMessageNow(socket, &message, Libc.MSG_CMSG_CLOEXEC | Libc.MSG_DONTWAIT);
+                received = received < 0 ? -Marshal.GetLastSystemError() : received;
+            }
         }
 
         if (received >= 0 && message.ControlLength >= (nuint)sizeof(Libc.ControlHeader))
