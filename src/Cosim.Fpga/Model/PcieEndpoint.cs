@@ -114,10 +114,11 @@ internal sealed class PcieEndpoint
             BinaryPrimitives.WriteUInt32LittleEndian(data[(dw * 4)..], function.ReadBar(bar, offset + (uint)(dw * 4), enables));
         }
 
+        // Whole DWs go back, whatever bytes of them were asked for.
         int skip = ByteEnables.Offset(tlp.FirstByteEnables);
-        TlpWriter.CompletionData(
-            Emit(Tlp.HeaderBytes + data.Length), function.Id, tlp.RequesterId, tlp.Tag, byteCount, lowerAddress, data.Length - skip, out Span<byte> payload);
-        data[skip..].CopyTo(payload);
+        Span<byte> packet = Emit(Tlp.HeaderBytes + data.Length);
+        TlpWriter.CompletionData(packet, function.Id, tlp.RequesterId, tlp.Tag, byteCount, lowerAddress, data.Length - skip, out _);
+        data.CopyTo(packet[Tlp.HeaderBytes..]);
     }
 
     private void Write(in Tlp tlp)

@@ -115,7 +115,7 @@ public sealed class ReferenceModel : IFpga
             cycle = next + 1;
             if (!hadOutput && waiting.Count > 0)
             {
-                limit = Math.Min(limit, cycle + lookahead);
+                limit = Math.Min(limit, next + Math.Max(1, lookahead));
             }
         }
     }
