@@ -412,7 +412,7 @@ begin
   int_ready_o <= int_ready;
   ev_valid_o  <= ev_valid;
 
-  isr_o <= '0' when (unsigned(intx_status) = 0) else '1';
+  isr_o <= '0' when (unsigned(intx_status) = 0) or ((flr or flr_i) = '1') else '1'; -- gone with the reset, not a cycle later
 
   marked <= '1' when ((flr_mark or control_mark or ack_mark or post_mark) = '1') or (unsigned(bell_mark) /= 0) else '0';
 

@@ -943,7 +943,7 @@ begin
   irq_function_o <= std_ulogic_vector(to_unsigned(f_job, 3));
   irq_vector_o   <= vector;
 
-  isr_o       <= isr_config or isr_queue;
+  isr_o       <= (isr_config or isr_queue) and not (flr or flr_i); -- gone with the reset, not a cycle later
   id_o        <= pci_id;
   class_o     <= class_revision;
   subsystem_o <= subsystem;

@@ -383,14 +383,16 @@ internal sealed class VirtioFunction : PciFunction
                 configVector = Checked(configVector);
                 break;
             case 0x14:
+                uint select = queueSelect << 16;
+                Merge(ref select, value, mask & High);
+                queueSelect = select >> 16;
+
+                // Last, because a reset forgets what is written beside it.
                 if ((mask & 0xFF) != 0)
                 {
                     WriteStatus(value & 0xFF);
                 }
 
-                uint select = queueSelect << 16;
-                Merge(ref select, value, mask & High);
-                queueSelect = select >> 16;
                 break;
             case 0x18 when queue is not null:
                 if ((mask & Low) != 0)
