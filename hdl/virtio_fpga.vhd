@@ -67,23 +67,36 @@ end entity virtio_fpga;
 
 architecture virtio_fpga_rtl of virtio_fpga is
 
+  constant CORE_WIDTH_C : positive := 256; -- inside, whatever the pins have
   constant BE_VECTORS_C : positive := minimum(1 + FUNCTIONS_G*QUEUES_G, 512); -- the table ends where the PBA begins
   constant BE_ID_C      : std_ulogic_vector(31 downto 0) :=
     std_ulogic_vector(to_unsigned(BE_DEVICE_G, 16)) & std_ulogic_vector(to_unsigned(BE_VENDOR_G, 16));
 
   constant SCRATCH_BITS_C : positive := index_bits_f(SCRATCH_BYTES_G/32);
 
-  -- what comes in, after its register --
+  -- what comes in, after its register, and what goes out --
   signal rst : std_ulogic := '1';
-  signal p0_rx_data : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
-  signal p0_rx_keep : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p0_in_data             : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
+  signal p0_in_keep             : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p0_in_last, p0_in_valid, p0_in_ready : std_ulogic;
+  signal p0_rx_data, p0_tx_data : std_ulogic_vector(CORE_WIDTH_C-1 downto 0);
+  signal p0_rx_keep, p0_tx_keep : std_ulogic_vector(CORE_WIDTH_C/32-1 downto 0);
   signal p0_rx_last, p0_rx_valid, p0_rx_ready : std_ulogic;
-  signal p1_rx_data : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
-  signal p1_rx_keep : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p0_tx_last, p0_tx_valid, p0_tx_ready : std_ulogic;
+  signal p1_in_data             : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
+  signal p1_in_keep             : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p1_in_last, p1_in_valid, p1_in_ready : std_ulogic;
+  signal p1_rx_data, p1_tx_data : std_ulogic_vector(CORE_WIDTH_C-1 downto 0);
+  signal p1_rx_keep, p1_tx_keep : std_ulogic_vector(CORE_WIDTH_C/32-1 downto 0);
   signal p1_rx_last, p1_rx_valid, p1_rx_ready : std_ulogic;
-  signal p2_rx_data : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
-  signal p2_rx_keep : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p1_tx_last, p1_tx_valid, p1_tx_ready : std_ulogic;
+  signal p2_in_data             : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
+  signal p2_in_keep             : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p2_in_last, p2_in_valid, p2_in_ready : std_ulogic;
+  signal p2_rx_data, p2_tx_data : std_ulogic_vector(CORE_WIDTH_C-1 downto 0);
+  signal p2_rx_keep, p2_tx_keep : std_ulogic_vector(CORE_WIDTH_C/32-1 downto 0);
   signal p2_rx_last, p2_rx_valid, p2_rx_ready : std_ulogic;
+  signal p2_tx_last, p2_tx_valid, p2_tx_ready : std_ulogic;
 
   -- a PCIe port as this entity sees it --
   signal p0_id, p0_class, p0_subsystem    : word32_array_t(0 to FUNCTIONS_G-1);
@@ -113,12 +126,12 @@ architecture virtio_fpga_rtl of virtio_fpga is
   signal p1_irq_vector              : std_ulogic_vector(15 downto 0);
 
   -- DMA streams --
-  signal p0_dma_data, p0_cpl_data   : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
-  signal p0_dma_keep, p0_cpl_keep   : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p0_dma_data, p0_cpl_data   : std_ulogic_vector(CORE_WIDTH_C-1 downto 0);
+  signal p0_dma_keep, p0_cpl_keep   : std_ulogic_vector(CORE_WIDTH_C/32-1 downto 0);
   signal p0_dma_last, p0_dma_valid, p0_dma_ready : std_ulogic;
   signal p0_cpl_last, p0_cpl_valid, p0_cpl_ready : std_ulogic;
-  signal p1_dma_data, p1_cpl_data   : std_ulogic_vector(DATA_WIDTH_G-1 downto 0);
-  signal p1_dma_keep, p1_cpl_keep   : std_ulogic_vector(DATA_WIDTH_G/32-1 downto 0);
+  signal p1_dma_data, p1_cpl_data   : std_ulogic_vector(CORE_WIDTH_C-1 downto 0);
+  signal p1_dma_keep, p1_cpl_keep   : std_ulogic_vector(CORE_WIDTH_C/32-1 downto 0);
   signal p1_dma_last, p1_dma_valid, p1_dma_ready : std_ulogic;
   signal p1_cpl_last, p1_cpl_valid, p1_cpl_ready : std_ulogic;
 
@@ -193,11 +206,11 @@ begin
     last_i  => p0_rx_last_i,
     valid_i => p0_rx_valid_i,
     ready_o => p0_rx_ready_o,
-    data_o  => p0_rx_data,
-    keep_o  => p0_rx_keep,
-    last_o  => p0_rx_last,
-    valid_o => p0_rx_valid,
-    ready_i => p0_rx_ready
+    data_o  => p0_in_data,
+    keep_o  => p0_in_keep,
+    last_o  => p0_in_last,
+    valid_o => p0_in_valid,
+    ready_i => p0_in_ready
   );
 
   p1_rx_inst: entity work.stream_register
@@ -212,11 +225,11 @@ begin
     last_i  => p1_rx_last_i,
     valid_i => p1_rx_valid_i,
     ready_o => p1_rx_ready_o,
-    data_o  => p1_rx_data,
-    keep_o  => p1_rx_keep,
-    last_o  => p1_rx_last,
-    valid_o => p1_rx_valid,
-    ready_i => p1_rx_ready
+    data_o  => p1_in_data,
+    keep_o  => p1_in_keep,
+    last_o  => p1_in_last,
+    valid_o => p1_in_valid,
+    ready_i => p1_in_ready
   );
 
   p2_rx_inst: entity work.stream_register
@@ -231,19 +244,169 @@ begin
     last_i  => p2_rx_last_i,
     valid_i => p2_rx_valid_i,
     ready_o => p2_rx_ready_o,
-    data_o  => p2_rx_data,
-    keep_o  => p2_rx_keep,
-    last_o  => p2_rx_last,
-    valid_o => p2_rx_valid,
-    ready_i => p2_rx_ready
+    data_o  => p2_in_data,
+    keep_o  => p2_in_keep,
+    last_o  => p2_in_last,
+    valid_o => p2_in_valid,
+    ready_i => p2_in_ready
   );
+
+
+  -- From the pins' width to the core's and back ----------------------------------------
+  -- ------------------------------------------------------------------------------------
+  same_width: if DATA_WIDTH_G = CORE_WIDTH_C generate
+    p0_rx_data  <= p0_in_data;
+    p0_rx_keep  <= p0_in_keep;
+    p0_rx_last  <= p0_in_last;
+    p0_rx_valid <= p0_in_valid;
+    p0_in_ready <= p0_rx_ready;
+    p0_tx_data_o  <= p0_tx_data;
+    p0_tx_keep_o  <= p0_tx_keep;
+    p0_tx_last_o  <= p0_tx_last;
+    p0_tx_valid_o <= p0_tx_valid;
+    p0_tx_ready <= p0_tx_ready_i;
+    p1_rx_data  <= p1_in_data;
+    p1_rx_keep  <= p1_in_keep;
+    p1_rx_last  <= p1_in_last;
+    p1_rx_valid <= p1_in_valid;
+    p1_in_ready <= p1_rx_ready;
+    p1_tx_data_o  <= p1_tx_data;
+    p1_tx_keep_o  <= p1_tx_keep;
+    p1_tx_last_o  <= p1_tx_last;
+    p1_tx_valid_o <= p1_tx_valid;
+    p1_tx_ready <= p1_tx_ready_i;
+    p2_rx_data  <= p2_in_data;
+    p2_rx_keep  <= p2_in_keep;
+    p2_rx_last  <= p2_in_last;
+    p2_rx_valid <= p2_in_valid;
+    p2_in_ready <= p2_rx_ready;
+    p2_tx_data_o  <= p2_tx_data;
+    p2_tx_keep_o  <= p2_tx_keep;
+    p2_tx_last_o  <= p2_tx_last;
+    p2_tx_valid_o <= p2_tx_valid;
+    p2_tx_ready <= p2_tx_ready_i;
+  else generate
+    p0_narrow_inst: entity work.stream_narrow
+    generic map (
+      DATA_WIDTH_G => DATA_WIDTH_G
+    )
+    port map (
+      clk_i   => clk_i,
+      rst_i   => rst,
+      data_i  => p0_in_data,
+      keep_i  => p0_in_keep,
+      last_i  => p0_in_last,
+      valid_i => p0_in_valid,
+      ready_o => p0_in_ready,
+      data_o  => p0_rx_data,
+      keep_o  => p0_rx_keep,
+      last_o  => p0_rx_last,
+      valid_o => p0_rx_valid,
+      ready_i => p0_rx_ready
+    );
+
+    p0_widen_inst: entity work.stream_widen
+    generic map (
+      DATA_WIDTH_G => DATA_WIDTH_G
+    )
+    port map (
+      clk_i   => clk_i,
+      rst_i   => rst,
+      data_i  => p0_tx_data,
+      keep_i  => p0_tx_keep,
+      last_i  => p0_tx_last,
+      valid_i => p0_tx_valid,
+      ready_o => p0_tx_ready,
+      data_o  => p0_tx_data_o,
+      keep_o  => p0_tx_keep_o,
+      last_o  => p0_tx_last_o,
+      valid_o => p0_tx_valid_o,
+      ready_i => p0_tx_ready_i
+    );
+
+    p1_narrow_inst: entity work.stream_narrow
+    generic map (
+      DATA_WIDTH_G => DATA_WIDTH_G
+    )
+    port map (
+      clk_i   => clk_i,
+      rst_i   => rst,
+      data_i  => p1_in_data,
+      keep_i  => p1_in_keep,
+      last_i  => p1_in_last,
+      valid_i => p1_in_valid,
+      ready_o => p1_in_ready,
+      data_o  => p1_rx_data,
+      keep_o  => p1_rx_keep,
+      last_o  => p1_rx_last,
+      valid_o => p1_rx_valid,
+      ready_i => p1_rx_ready
+    );
+
+    p1_widen_inst: entity work.stream_widen
+    generic map (
+      DATA_WIDTH_G => DATA_WIDTH_G
+    )
+    port map (
+      clk_i   => clk_i,
+      rst_i   => rst,
+      data_i  => p1_tx_data,
+      keep_i  => p1_tx_keep,
+      last_i  => p1_tx_last,
+      valid_i => p1_tx_valid,
+      ready_o => p1_tx_ready,
+      data_o  => p1_tx_data_o,
+      keep_o  => p1_tx_keep_o,
+      last_o  => p1_tx_last_o,
+      valid_o => p1_tx_valid_o,
+      ready_i => p1_tx_ready_i
+    );
+
+    p2_narrow_inst: entity work.stream_narrow
+    generic map (
+      DATA_WIDTH_G => DATA_WIDTH_G
+    )
+    port map (
+      clk_i   => clk_i,
+      rst_i   => rst,
+      data_i  => p2_in_data,
+      keep_i  => p2_in_keep,
+      last_i  => p2_in_last,
+      valid_i => p2_in_valid,
+      ready_o => p2_in_ready,
+      data_o  => p2_rx_data,
+      keep_o  => p2_rx_keep,
+      last_o  => p2_rx_last,
+      valid_o => p2_rx_valid,
+      ready_i => p2_rx_ready
+    );
+
+    p2_widen_inst: entity work.stream_widen
+    generic map (
+      DATA_WIDTH_G => DATA_WIDTH_G
+    )
+    port map (
+      clk_i   => clk_i,
+      rst_i   => rst,
+      data_i  => p2_tx_data,
+      keep_i  => p2_tx_keep,
+      last_i  => p2_tx_last,
+      valid_i => p2_tx_valid,
+      ready_o => p2_tx_ready,
+      data_o  => p2_tx_data_o,
+      keep_o  => p2_tx_keep_o,
+      last_o  => p2_tx_last_o,
+      valid_o => p2_tx_valid_o,
+      ready_i => p2_tx_ready_i
+    );
+  end generate same_width;
 
 
   -- Port 0: the virtio functions -------------------------------------------------------
   -- ------------------------------------------------------------------------------------
   port0_inst: entity work.pcie_port
   generic map (
-    DATA_WIDTH_G => DATA_WIDTH_G,
+    DATA_WIDTH_G => CORE_WIDTH_C,
     FUNCTIONS_G  => FUNCTIONS_G,
     VECTORS_G    => VECTORS_G,
     QUEUES_G     => QUEUES_G,
@@ -259,11 +422,11 @@ begin
     rx_last_i      => p0_rx_last,
     rx_valid_i     => p0_rx_valid,
     rx_ready_o     => p0_rx_ready,
-    tx_data_o      => p0_tx_data_o,
-    tx_keep_o      => p0_tx_keep_o,
-    tx_last_o      => p0_tx_last_o,
-    tx_valid_o     => p0_tx_valid_o,
-    tx_ready_i     => p0_tx_ready_i,
+    tx_data_o      => p0_tx_data,
+    tx_keep_o      => p0_tx_keep,
+    tx_last_o      => p0_tx_last,
+    tx_valid_o     => p0_tx_valid,
+    tx_ready_i     => p0_tx_ready,
     id_i           => p0_id,
     class_i        => p0_class,
     subsystem_i    => p0_subsystem,
@@ -351,7 +514,7 @@ begin
   -- ------------------------------------------------------------------------------------
   port1_inst: entity work.pcie_port
   generic map (
-    DATA_WIDTH_G => DATA_WIDTH_G,
+    DATA_WIDTH_G => CORE_WIDTH_C,
     FUNCTIONS_G  => 1,
     VECTORS_G    => BE_VECTORS_C,
     QUEUES_G     => QUEUES_G,
@@ -367,11 +530,11 @@ begin
     rx_last_i      => p1_rx_last,
     rx_valid_i     => p1_rx_valid,
     rx_ready_o     => p1_rx_ready,
-    tx_data_o      => p1_tx_data_o,
-    tx_keep_o      => p1_tx_keep_o,
-    tx_last_o      => p1_tx_last_o,
-    tx_valid_o     => p1_tx_valid_o,
-    tx_ready_i     => p1_tx_ready_i,
+    tx_data_o      => p1_tx_data,
+    tx_keep_o      => p1_tx_keep,
+    tx_last_o      => p1_tx_last,
+    tx_valid_o     => p1_tx_valid,
+    tx_ready_i     => p1_tx_ready,
     id_i(0)        => BE_ID_C,
     class_i(0)     => x"FF000000",
     subsystem_i(0) => BE_ID_C,
@@ -456,7 +619,7 @@ begin
   -- ------------------------------------------------------------------------------------
   mgmt_inst: entity work.mgmt_port
   generic map (
-    DATA_WIDTH_G    => DATA_WIDTH_G,
+    DATA_WIDTH_G    => CORE_WIDTH_C,
     SCRATCH_BYTES_G => SCRATCH_BYTES_G
   )
   port map (
@@ -467,11 +630,11 @@ begin
     rx_last_i       => p2_rx_last,
     rx_valid_i      => p2_rx_valid,
     rx_ready_o      => p2_rx_ready,
-    tx_data_o       => p2_tx_data_o,
-    tx_keep_o       => p2_tx_keep_o,
-    tx_last_o       => p2_tx_last_o,
-    tx_valid_o      => p2_tx_valid_o,
-    tx_ready_i      => p2_tx_ready_i,
+    tx_data_o       => p2_tx_data,
+    tx_keep_o       => p2_tx_keep,
+    tx_last_o       => p2_tx_last,
+    tx_valid_o      => p2_tx_valid,
+    tx_ready_i      => p2_tx_ready,
     reg_addr_o      => reg_addr,
     reg_we_o        => reg_we,
     reg_re_o        => reg_re,
@@ -562,7 +725,7 @@ begin
   -- ------------------------------------------------------------------------------------
   dma_inst: entity work.dma_engine
   generic map (
-    DATA_WIDTH_G    => DATA_WIDTH_G,
+    DATA_WIDTH_G    => CORE_WIDTH_C,
     FUNCTIONS_G     => FUNCTIONS_G,
     SCRATCH_BYTES_G => SCRATCH_BYTES_G,
     TIMEOUT_G       => DMA_TIMEOUT_G

@@ -17,25 +17,31 @@ use work.cosim_pkg.all;
 use work.cosim_regs_pkg.all;
 
 entity cosim_top_tb is
+  generic (
+    DATA_WIDTH_G : positive := 256
+  );
 end entity cosim_top_tb;
 
 architecture cosim_top_tb_sim of cosim_top_tb is
 
-  subtype beat_t is std_logic_vector(255 downto 0);
+  constant KEEP_C : positive := DATA_WIDTH_G/32;
+
+  subtype beat_t is std_logic_vector(DATA_WIDTH_G-1 downto 0);
   type beats_t is array (0 to 2) of beat_t;
   subtype word_t is std_logic_vector(31 downto 0);
+  type words_t is array (0 to 63) of word_t;
 
   signal clk  : std_logic := '0';
   signal rst  : std_logic := '1';
   signal busy : std_logic;
 
   signal rx_data  : beats_t := (others => (others => '0'));
-  signal rx_keep  : std_logic_vector(23 downto 0) := (others => '0');
+  signal rx_keep  : std_logic_vector(3*KEEP_C-1 downto 0) := (others => '0');
   signal rx_last  : std_logic_vector(2 downto 0) := "000";
   signal rx_valid : std_logic_vector(2 downto 0) := "000";
   signal rx_ready : std_logic_vector(2 downto 0);
   signal tx_data  : beats_t;
-  signal tx_keep  : std_logic_vector(23 downto 0);
+  signal tx_keep  : std_logic_vector(3*KEEP_C-1 downto 0);
   signal tx_last  : std_logic_vector(2 downto 0);
   signal tx_valid : std_logic_vector(2 downto 0);
   signal tx_ready : std_logic_vector(2 downto 0) := "000";
@@ -51,19 +57,20 @@ begin
   clk <= not clk after 2 ns;
 
   dut: entity work.cosim_top
+  generic map (DATA_WIDTH_G => DATA_WIDTH_G)
   port map (
     clk_i => clk, rst_i => rst, busy_o => busy,
-    p0_rx_data_i => rx_data(0), p0_rx_keep_i => rx_keep(7 downto 0), p0_rx_last_i => rx_last(0),
+    p0_rx_data_i => rx_data(0), p0_rx_keep_i => rx_keep(KEEP_C-1 downto 0), p0_rx_last_i => rx_last(0),
     p0_rx_valid_i => rx_valid(0), p0_rx_ready_o => rx_ready(0),
-    p0_tx_data_o => tx_data(0), p0_tx_keep_o => tx_keep(7 downto 0), p0_tx_last_o => tx_last(0),
+    p0_tx_data_o => tx_data(0), p0_tx_keep_o => tx_keep(KEEP_C-1 downto 0), p0_tx_last_o => tx_last(0),
     p0_tx_valid_o => tx_valid(0), p0_tx_ready_i => tx_ready(0),
-    p1_rx_data_i => rx_data(1), p1_rx_keep_i => rx_keep(15 downto 8), p1_rx_last_i => rx_last(1),
+    p1_rx_data_i => rx_data(1), p1_rx_keep_i => rx_keep(2*KEEP_C-1 downto KEEP_C), p1_rx_last_i => rx_last(1),
     p1_rx_valid_i => rx_valid(1), p1_rx_ready_o => rx_ready(1),
-    p1_tx_data_o => tx_data(1), p1_tx_keep_o => tx_keep(15 downto 8), p1_tx_last_o => tx_last(1),
+    p1_tx_data_o => tx_data(1), p1_tx_keep_o => tx_keep(2*KEEP_C-1 downto KEEP_C), p1_tx_last_o => tx_last(1),
     p1_tx_valid_o => tx_valid(1), p1_tx_ready_i => tx_ready(1),
-    p2_rx_data_i => rx_data(2), p2_rx_keep_i => rx_keep(23 downto 16), p2_rx_last_i => rx_last(2),
+    p2_rx_data_i => rx_data(2), p2_rx_keep_i => rx_keep(3*KEEP_C-1 downto 2*KEEP_C), p2_rx_last_i => rx_last(2),
     p2_rx_valid_i => rx_valid(2), p2_rx_ready_o => rx_ready(2),
-    p2_tx_data_o => tx_data(2), p2_tx_keep_o => tx_keep(23 downto 16), p2_tx_last_o => tx_last(2),
+    p2_tx_data_o => tx_data(2), p2_tx_keep_o => tx_keep(3*KEEP_C-1 downto 2*KEEP_C), p2_tx_last_o => tx_last(2),
     p2_tx_valid_o => tx_valid(2), p2_tx_ready_i => tx_ready(2)
   );
 
@@ -91,19 +98,29 @@ begin
     variable header_v  : beat_t;
     variable payload_v : beat_t;
     variable word_v    : word_t;
+    variable words_v   : words_t; -- the payload's DWs
+    variable count_v   : natural;
+    variable last_v    : std_logic;
+    variable data_v    : beat_t;
+    variable keep_v    : std_logic_vector(KEEP_C-1 downto 0);
     variable tag_v     : natural range 0 to 255 := 0;
 
-    procedure beat(p : natural; data : beat_t; keep : std_logic_vector(7 downto 0); last : std_logic) is
+    procedure wide_beat(p : natural; data : beat_t; keep : std_logic_vector(KEEP_C-1 downto 0); last : std_logic) is
     begin
-      rx_data(p)                  <= data;
-      rx_keep(8*p+7 downto 8*p)   <= keep;
-      rx_last(p)                  <= last;
-      rx_valid(p)                 <= '1';
+      rx_data(p)                              <= data;
+      rx_keep(KEEP_C*(p+1)-1 downto KEEP_C*p) <= keep;
+      rx_last(p)                              <= last;
+      rx_valid(p)                             <= '1';
       loop
         wait until rising_edge(clk);
         exit when rx_ready(p) = '1';
       end loop;
       rx_valid(p) <= '0';
+    end procedure wide_beat;
+
+    procedure beat(p : natural; data : beat_t; keep : std_logic_vector(7 downto 0); last : std_logic) is
+    begin
+      wide_beat(p, data, std_logic_vector(resize(unsigned(keep), KEEP_C)), last);
     end procedure beat;
 
     -- one packet from port p into header_v and payload_v (first beat); ready only in every third cycle --
@@ -125,6 +142,16 @@ begin
           elsif (number_v = 1) then
             payload_v := tx_data(p);
           end if;
+          if (number_v = 0) then
+            count_v := 0;
+          else
+            for k in 0 to KEEP_C-1 loop
+              if (tx_keep(KEEP_C*p + k) = '1') then
+                words_v(count_v) := tx_data(p)(32*k+31 downto 32*k);
+                count_v          := count_v + 1;
+              end if;
+            end loop;
+          end if;
           number_v := number_v + 1;
           exit when tx_last(p) = '1';
         end if;
@@ -140,7 +167,7 @@ begin
 
     function tlp(header : tlp_header_t) return beat_t is
     begin
-      return beat_t(resize(unsigned(header), 256));
+      return beat_t(resize(unsigned(header), DATA_WIDTH_G));
     end function tlp;
 
     procedure config_write(p, f, offset : natural; data : word_t; be : std_logic_vector(3 downto 0) := "1111") is
@@ -153,7 +180,7 @@ begin
       header_q(95 downto 80) := std_logic_vector(to_unsigned(256 + f, 16));
       header_q(75 downto 64) := std_logic_vector(to_unsigned(offset, 12));
       beat(p, tlp(header_q), x"07", '0');
-      beat(p, beat_t(resize(unsigned(data), 256)), x"01", '1');
+      beat(p, beat_t(resize(unsigned(data), DATA_WIDTH_G)), x"01", '1');
       take(p, "CfgWr0");
       check(header_v(31 downto 24), TLP_CPL_C, "completion of CfgWr0");
       check(header_v(47 downto 45), CPL_SC_C, "status of CfgWr0");
@@ -176,7 +203,7 @@ begin
     procedure bar_write(p : natural; address : word_t; offset : natural; data : word_t; be : std_logic_vector(3 downto 0) := "1111") is
     begin
       beat(p, tlp(memory_header_f('1', x"00000000" & std_logic_vector(unsigned(address) + offset), "0000000001", x"0000", x"00", "0000", be)), x"07", '0');
-      beat(p, beat_t(resize(unsigned(data), 256)), x"01", '1');
+      beat(p, beat_t(resize(unsigned(data), DATA_WIDTH_G)), x"01", '1');
     end procedure bar_write;
 
     procedure bar_read(p : natural; address : word_t; offset : natural; be : std_logic_vector(3 downto 0) := "1111";
@@ -197,7 +224,7 @@ begin
 
     procedure command(dw0, dw1, dw2, dw3, dw4, dw5, dw6, dw7 : word_t) is
     begin
-      beat(2, dw7 & dw6 & dw5 & dw4 & dw3 & dw2 & dw1 & dw0, x"FF", '1');
+      beat(2, beat_t(resize(unsigned(std_logic_vector'(dw7 & dw6 & dw5 & dw4 & dw3 & dw2 & dw1 & dw0)), DATA_WIDTH_G)), x"FF", '1');
     end procedure command;
 
     procedure reg_write(address : natural; data : word_t) is
@@ -383,6 +410,33 @@ begin
     check(header_v(95 downto 64), x"00001000", "address of a DMA");
     take(2, "DMA_DONE");
     check(header_v(31 downto 0), x"00070085", "DMA_DONE");
+
+    -- and over several beats: 25 DWs into scratch, 23 of them to host 2 --
+    beat(2, beat_t(resize(unsigned(std_logic_vector'(x"00000040" & x"00000064" & x"00000003")), DATA_WIDTH_G)), x"FF", '0');
+    for b in 0 to 25/KEEP_C loop
+      data_v := (others => '0');
+      keep_v := (others => '0');
+      for k in 0 to KEEP_C-1 loop
+        if (b*KEEP_C + k < 25) then
+          data_v(32*k+31 downto 32*k) := std_logic_vector(to_unsigned(16#5A0000# + b*KEEP_C + k, 32));
+          keep_v(k)                   := '1';
+        end if;
+      end loop;
+      last_v := '0';
+      if (b = 25/KEEP_C) then
+        last_v := '1';
+      end if;
+      wide_beat(2, data_v, keep_v, last_v);
+    end loop;
+    command(x"00080005", x"0000005C", x"00000012", x"00000000", x"00000044", x"00000000", x"00002000", x"00000000");
+    take(1, "MWr of several beats");
+    check(header_v(9 downto 0), std_logic_vector(to_unsigned(23, 10)), "Length of MWr");
+    assert count_v = 23 report "payload of MWr: " & integer'image(count_v) & " DWs, expected 23" severity failure;
+    for k in 0 to 22 loop
+      check(words_v(k), std_logic_vector(to_unsigned(16#5A0001# + k, 32)), "DW " & integer'image(k) & " of MWr");
+    end loop;
+    take(2, "DMA_DONE");
+    check(header_v(31 downto 0), x"00080085", "DMA_DONE");
 
     -- function level reset --
     config_write(0, 1, 16#48#, x"00008000", "0010");
