@@ -35,9 +35,9 @@ architecture stream_narrow_rtl of stream_narrow is
 
   constant PARTS_C : positive := DATA_WIDTH_G/256;
 
-  signal header : std_ulogic;                      -- beat 0
-  signal part   : natural range 0 to PARTS_C-1;
-  signal complete  : std_ulogic;                      -- the last part of this beat
+  signal header   : std_ulogic; -- beat 0
+  signal part     : natural range 0 to PARTS_C-1;
+  signal complete : std_ulogic; -- the last part of this beat
 
 begin
 
