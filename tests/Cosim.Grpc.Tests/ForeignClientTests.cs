@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Diagnostics;
 using NUnit.Framework;
 
 namespace Cosim.Grpc.Tests;
@@ -10,70 +9,14 @@ namespace Cosim.Grpc.Tests;
 [CancelAfter(180_000)]
 public sealed class ForeignClientTests(Transport transport)
 {
-    private static readonly string[] s_packages = ["@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.0"];
-
     [Test]
     public async Task GrpcJs_AllKindsOfCalls_AllChecksHold(CancellationToken token)
     {
-        string modules = await InstallAsync(token);
+        string modules = await GrpcJs.InstallAsync(token);
         await using EchoServer server = await EchoServer.StartAsync(transport, o => o.ResponseCompressionAlgorithm = "gzip");
         string script = Path.Combine(AppContext.BaseDirectory, "foreign-client.js");
-        (int exitCode, string output) = await RunAsync("node", [script, modules, AppContext.BaseDirectory, server.Target], token);
+        (int exitCode, string output) = await GrpcJs.RunAsync(script, [modules, AppContext.BaseDirectory, server.Target], token);
         Assert.That(exitCode, Is.Zero, output);
         Assert.That(output, Does.EndWith("all checks hold\n"));
-    }
-
-    private static async Task<string> InstallAsync(CancellationToken token)
-    {
-        foreach (string program in new[] { "node", "npm" })
-        {
-            if (Environment.GetEnvironmentVariable("PATH")!.Split(':').All(d => !File.Exists(Path.Combine(d, program))))
-            {
-                Assert.Ignore($"{program} is not on this machine (Debian packages nodejs and npm).");
-            }
-        }
-
-        string folder = Path.Combine(FindClone(), ".cosim", "tools", "grpc-js");
-        string modules = Path.Combine(folder, "node_modules");
-        if (!Directory.Exists(Path.Combine(modules, "@grpc", "proto-loader")))
-        {
-            Directory.CreateDirectory(folder);
-            (int exitCode, string output) =
-                await RunAsync("npm", ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", .. s_packages], token);
-            if (exitCode != 0)
-            {
-                Assert.Ignore($"npm cannot install {string.Join(' ', s_packages)}: {output}");
-            }
-        }
-
-        return modules;
-    }
-
-    private static string FindClone()
-    {
-        DirectoryInfo? folder = new(AppContext.BaseDirectory);
-        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Cosim.sln")))
-        {
-            folder = folder.Parent;
-        }
-
-        return folder?.FullName ?? throw new InvalidOperationException($"{AppContext.BaseDirectory} is not in a clone: no folder above it has Cosim.sln.");
-    }
-
-    private static async Task<(int ExitCode, string Output)> RunAsync(string program, string[] arguments, CancellationToken token)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        try
-        {
-            Task<string> error = process.StandardError.ReadToEndAsync(token);
-            string output = await process.StandardOutput.ReadToEndAsync(token);
-            await process.WaitForExitAsync(token);
-            return (process.ExitCode, await error + output);
-        }
-        catch (OperationCanceledException)
-        {
-            process.Kill(entireProcessTree: true);
-            throw;
-        }
     }
 }

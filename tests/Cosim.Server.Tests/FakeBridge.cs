@@ -45,6 +45,9 @@ internal sealed class FakeBridge : IBridge
 
     internal ulong Cycles { get; set; }
 
+    /// <summary>Grows with each look at the status, as a bridge's own does.</summary>
+    internal ulong BusyNs { get; private set; }
+
     internal int Resets { get; private set; }
 
     internal int Observers => _observers.Count;
@@ -71,7 +74,7 @@ internal sealed class FakeBridge : IBridge
         }
     }
 
-    public Task<BridgeStatus> GetStatusAsync() => Task.FromResult(new BridgeStatus { State = State, Counters = new Counters { Cycles = Cycles } });
+    public Task<BridgeStatus> GetStatusAsync() => Task.FromResult(new BridgeStatus { State = State, Counters = new Counters { Cycles = Cycles, BusyNs = ++BusyNs } });
 
     public Task ResetAsync()
     {

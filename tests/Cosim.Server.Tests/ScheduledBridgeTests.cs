@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using Cosim.Grpc.Tests;
 using Cosim.Server.Scheduled;
 using Cosim.V1;
 using Google.Protobuf;
@@ -170,6 +171,17 @@ public sealed class ScheduledBridgeTests
         while (status.State != State.Failed || status.Hosts[0].State != HostStatus.Types.State.Ended);
 
         Assert.That(status.Error, Does.Contain("status 3").And.Contain("no such luck"));
+    }
+
+    [Test]
+    [CancelAfter(180_000)]
+    public async Task GrpcJs_PlaysBothHosts_AllChecksHold(CancellationToken token)
+    {
+        string modules = await GrpcJs.InstallAsync(token);
+        string script = Path.Combine(AppContext.BaseDirectory, "foreign-client.js");
+        (int exitCode, string output) = await GrpcJs.RunAsync(script, [modules, GrpcJs.FindClone(), _server.Address.ToString()], token);
+        Assert.That(exitCode, Is.Zero, output);
+        Assert.That(output, Does.EndWith("all checks hold\n"));
     }
 
     private static Scenario Programmed() => new()

@@ -64,7 +64,7 @@ internal sealed class BridgesService(BridgeTable table, TimeProvider time) : Bri
             while (!stop.IsCancellationRequested)
             {
                 BridgeStatus status = await Errors.TranslateAsync(entry.GetStatusAsync);
-                if (!status.Equals(last))
+                if (last is null || !IsSame(status, last))
                 {
                     last = status;
                     await responseStream.WriteAsync(status, context.CancellationToken);
@@ -80,6 +80,19 @@ internal sealed class BridgesService(BridgeTable table, TimeProvider time) : Bri
         {
             entry.Bridge.Changed -= OnChanged;
         }
+    }
+
+    // Asking a bridge keeps its thread busy for a moment: that alone is no news.
+    private static bool IsSame(BridgeStatus status, BridgeStatus last)
+    {
+        if (status.Counters is null || last.Counters is null)
+        {
+            return status.Equals(last);
+        }
+
+        BridgeStatus compared = status.Clone();
+        compared.Counters.BusyNs = last.Counters.BusyNs;
+        return compared.Equals(last);
     }
 
     // Returns at a change, after the interval, or when there is nothing more to wait for.
