@@ -196,15 +196,20 @@ public sealed class NativeFpgaTests
     }
 
     [Test]
+    public void Run_AfterCtrlC_GoesOn([ValueSource(nameof(Children))] Simulator simulator)
+    {
+        using NativeFpga fpga = NativeDesigns.Make(simulator, NativeDesigns.Echo);
+        Signal("-INT", fpga);
+
+        AssertEchoes(fpga);
+    }
+
+    [Test]
     public void Run_StoppedSimulator_CountsAsHanging()
     {
         FpgaOptions options = NativeDesigns.Options(Simulator.VerilatorChild, NativeDesigns.Echo) with { HangSeconds = 0.5 };
         using NativeFpga fpga = NativeFpga.Create(options);
-        using (Process stop = Process.Start("kill", ["-STOP", $"{fpga.ProcessId}"]))
-        {
-            stop.WaitForExit();
-        }
-
+        Signal("-STOP", fpga);
         fpga.Send(0, Packet(0, 0, false));
 
         Assert.That(fpga.Run(1000), Is.EqualTo(RunResult.Failed));
@@ -425,6 +430,13 @@ public sealed class NativeFpgaTests
         Assert.That(fpga.TryReceive(out FpgaPacket output), Is.True);
         Assert.That(output.Bytes.ToArray(), Is.EqualTo(packet));
         Assert.That(fpga.Run(1000), Is.EqualTo(RunResult.Idle));
+    }
+
+    private static void Signal(string signal, NativeFpga fpga)
+    {
+        using Process kill = Process.Start("kill", [signal, $"{fpga.ProcessId}"]);
+        kill.WaitForExit();
+        Assert.That(kill.ExitCode, Is.Zero);
     }
 
     private static int Drain(NativeFpga fpga, Action<FpgaPacketCopy>? each = null)

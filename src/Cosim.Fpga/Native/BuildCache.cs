@@ -11,6 +11,7 @@ internal sealed class BuildCache
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(50);
 
     private const string Partial = ".partial";
+    private const int WouldBlock = 11; // EWOULDBLOCK of a file that another holds
 
     public BuildCache(string root)
     {
@@ -85,7 +86,7 @@ internal sealed class BuildCache
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException exception) when (exception.GetType() == typeof(IOException))
+            catch (IOException exception) when (exception.HResult == WouldBlock)
             {
                 Thread.Sleep(Poll); // another process or thread is building it
             }

@@ -36,7 +36,10 @@ internal static class GhdlBuild
             }
             catch (FpgaBuildException exception) when (exception.File is { } name && Array.IndexOf(files, name) is >= 0 and var at)
             {
-                throw new FpgaBuildException(exception.Step, design.Files[at], exception.Reason.Replace(name, design.Files[at], StringComparison.Ordinal));
+                throw new FpgaBuildException(
+                    exception.Step,
+                    design.Files[at],
+                    exception.Reason.Replace(name, design.Files[at], StringComparison.Ordinal));
             }
 
             BuildStep.Run($"analysing the shell of {design.Top} (are its ports those of hdl/CONTRACT.md?)", partial, ghdl, ["-a", "--std=08", "--workdir=work", GhdlShell.FileName]);

@@ -16,7 +16,8 @@ internal static class GhdlShell
     /// <summary>VHDL text; <paramref name="library"/> is put before each foreign name.</summary>
     public static string Text(DesignSources design, string library)
     {
-        string generics = design.Generics.Count == 0 ? "" : $"generic map ({string.Join(", ", design.Generics.Select(g => $"{g.Name} => {g.Value.ToString(CultureInfo.InvariantCulture)}"))})\n    ";
+        IEnumerable<string> values = design.Generics.Select(g => $"{g.Name} => {g.Value.ToString(CultureInfo.InvariantCulture)}");
+        string generics = design.Generics.Count == 0 ? "" : $"generic map ({string.Join(", ", values)})\n    ";
         StringBuilder signals = new();
         StringBuilder map = new();
         StringBuilder drive = new();

@@ -105,7 +105,9 @@ public sealed class NativeFpga : IFpga
         int header = port == ManagementPort ? ManagementHeaderBytes : PcieHeaderBytes;
         if (packet.Length < header || packet.Length > header + PayloadBytesMax || packet.Length % 4 != 0)
         {
-            throw new ArgumentException($"a packet of port {port} has a header of {header} bytes and a payload of at most {PayloadBytesMax}, in whole DWs; this one has {packet.Length} bytes.", nameof(packet));
+            throw new ArgumentException(
+                $"a packet of port {port} has a header of {header} bytes and a payload of at most {PayloadBytesMax}, in whole DWs; this one has {packet.Length} bytes.",
+                nameof(packet));
         }
 
         if (Failure is not null)

@@ -91,7 +91,7 @@ internal static partial class VerilatorBuild
     {
         // Code that runs once is not worth optimising; the rest is spread over the cores, the largest files first.
         FileInfo[] all = [.. new DirectoryInfo(objects).GetFiles("Vmodel*.cpp").OrderByDescending(f => f.Length).ThenBy(f => f.Name, StringComparer.Ordinal)];
-        FileInfo[] once = [.. all.Where(f => f.Name.Contains("__Slow", StringComparison.Ordinal) || f.Name.Contains("__Syms", StringComparison.Ordinal) || f.Name.Contains("__ConstPool", StringComparison.Ordinal))];
+        FileInfo[] once = [.. all.Where(f => RunsOnce().IsMatch(f.Name))];
         (List<string> Names, long Bytes)[] parts = [.. Enumerable.Range(0, Math.Max(1, Environment.ProcessorCount)).Select(_ => (new List<string>(), 0L))];
         foreach (FileInfo file in all.Except(once))
         {
@@ -136,7 +136,10 @@ internal static partial class VerilatorBuild
         }
         catch (FpgaBuildException)
         {
-            throw new FpgaBuildException("looking for zlib", null, "zlib.h or libz.so is missing, and Verilator's FST writer needs them. Install zlib1g-dev, run sim-scripts/setup, or choose VCD.");
+            throw new FpgaBuildException(
+                "looking for zlib",
+                null,
+                "zlib.h or libz.so is missing, and Verilator's FST writer needs them. Install zlib1g-dev, run sim-scripts/setup, or choose VCD.");
         }
 
         File.Delete(probe);
@@ -177,6 +180,9 @@ internal static partial class VerilatorBuild
 
     [GeneratedRegex(@"^\s*(wire|reg)\s+(\[[^\]]*\]\s*)?n\d+\w*\b")]
     private static partial Regex Temporary();
+
+    [GeneratedRegex("__Slow|__Syms|__ConstPool")]
+    private static partial Regex RunsOnce();
 
     [GeneratedRegex(@"^module\s+(\w+)", RegexOptions.Multiline)]
     private static partial Regex Module();

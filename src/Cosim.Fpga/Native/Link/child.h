@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,8 @@ static struct cosim_region *cosim_attach(void) {
     fprintf(stderr, "cosim link: %s is no region of this link\n", path);
     exit(2);
   }
+  // Ctrl-C reaches the whole process group; when to end is for the parent to say.
+  signal(SIGINT, SIG_IGN);
   pthread_t thread;
   if (pthread_create(&thread, NULL, cosim_watch_parent, NULL) != 0) {
     fprintf(stderr, "cosim link: no thread to watch the parent\n");
@@ -62,7 +65,7 @@ static inline void cosim_relax(void) {
 #endif
 }
 
-// Waits for the request after number `last`; gives its number. Spins a little, as a long as spinning has been of use lately,
+// Waits for the request after number `last`; gives its number. Spins a little, as long as spinning has been of use lately,
 // and then sleeps: guests share these cores.
 static uint32_t cosim_wait(struct cosim_region *r, uint32_t last) {
   enum { SHORTEST = 16, LONGEST = 1024 };
