@@ -15,12 +15,14 @@ public enum Simulator
 /// <summary>The designs of the native link's tests and how to get them running.</summary>
 internal static class NativeDesigns
 {
-    private static readonly string Root = FindRoot();
+    private static readonly string Root = Repository.Root;
 
-    /// <summary>Folder for what a test writes; removed with the test run's own folder.</summary>
+    private static readonly string ScratchRoot = EmptyFolder(Path.Combine(AppContext.BaseDirectory, "native"));
+
+    /// <summary>Folder for what a test writes; kept until the next run, to look into after a failure.</summary>
     public static string Scratch(string name)
     {
-        string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, "native", $"{name}-{Guid.NewGuid():N}");
+        string folder = Path.Combine(ScratchRoot, $"{name}-{Guid.NewGuid():N}");
         Directory.CreateDirectory(folder);
         return folder;
     }
@@ -56,14 +58,13 @@ internal static class NativeDesigns
         return file;
     }
 
-    private static string FindRoot()
+    private static string EmptyFolder(string path)
     {
-        string? folder = AppContext.BaseDirectory;
-        while (folder is not null && !File.Exists(Path.Combine(folder, "Cosim.sln")))
+        if (Directory.Exists(path))
         {
-            folder = Path.GetDirectoryName(folder);
+            Directory.Delete(path, recursive: true);
         }
 
-        return folder ?? throw new InvalidOperationException($"{AppContext.BaseDirectory} is not inside a clone.");
+        return path;
     }
 }
