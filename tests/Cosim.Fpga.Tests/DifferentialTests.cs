@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga.Model;
+using Cosim.Fpga.Native;
 using Cosim.Fpga.Tests.Driver;
 using Function = Cosim.Fpga.RegisterMap.Function;
 using Management = Cosim.Fpga.RegisterMap.Management;
 
 namespace Cosim.Fpga.Tests;
 
-/// <summary>Random accesses, one at a time, to the VHDL and to the reference model: every packet that leaves is the same.</summary>
-[TestFixture(FpgaKind.Verilator, 3000)]
-[TestFixture(FpgaKind.Ghdl, 600)]
-public class DifferentialTests(FpgaKind kind, int accesses)
+/// <summary>
+/// Random accesses, one at a time, to the VHDL and to the reference model: every packet that leaves is the same, also with
+/// valid and ready pausing at random.
+/// </summary>
+[TestFixture(FpgaKind.Verilator, 3000, 0)]
+[TestFixture(FpgaKind.Verilator, 1000, 128)]
+[TestFixture(FpgaKind.Ghdl, 600, 0)]
+public class DifferentialTests(FpgaKind kind, int accesses, int pauses)
 {
     private const uint BackEndBar = 0xD000_0000;
 
@@ -30,7 +35,7 @@ public class DifferentialTests(FpgaKind kind, int accesses)
     ];
 
     private readonly List<string> history = [];
-    private IFpga? design;
+    private NativeFpga? design;
     private ReferenceModel? model;
 
     private PortDriver[] sides = null!;
@@ -39,7 +44,7 @@ public class DifferentialTests(FpgaKind kind, int accesses)
     [OneTimeSetUp]
     public void Make()
     {
-        design = FpgaFactory.Create(FpgaFixture.Options(kind));
+        design = NativeFpga.Create(FpgaFixture.Options(kind), new LinkPauses((byte)pauses, (byte)pauses, 5));
         model = new ReferenceModel(new FpgaOptions());
     }
 
