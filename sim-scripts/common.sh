@@ -27,3 +27,22 @@ fail() {
 at_least() {
     [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
 }
+
+# Publishes host 2's program, which has to bring .NET with it, unless what is there is newer than its sources.
+publish_back_end() {
+    local to=$work/build/backend log=$work/build/backend.log
+    if [[ -e $to/cosim-backend && ! $(find "$repo/src/Cosim.Backend" "$repo/src/Cosim.Virtio" "$repo/src/Cosim.VfioUser" "$repo"/Directory.*.props \
+        -newer "$to/cosim-backend" -type f -not -path '*/bin/*' -not -path '*/obj/*' -print -quit) ]]; then
+        return
+    fi
+    say "building host 2's program"
+    mkdir -p "$work/build"
+    rm -rf "$to.partial"
+    if ! dotnet publish "$repo/src/Cosim.Backend" -c Release --verbosity quiet -o "$to.partial" >"$log" 2>&1; then
+        fail "host 2's program does not build: $(grep -m 3 -E 'error' "$log" | tr '\n' ' ')The whole output is in $log."
+    fi
+    # Publishing keeps the times of files that it copies.
+    touch "$to.partial/cosim-backend"
+    rm -rf "$to"
+    mv "$to.partial" "$to"
+}

@@ -16,11 +16,13 @@ public sealed class MainJob
     private const string HostTwoAddress = "10.51.0.2";
     private const int PoolMiB = 64;
 
+    private static readonly TimeSpan s_linkDeadline = TimeSpan.FromMinutes(5);
+
     private readonly MainJobOptions _options;
     private readonly Workspace _workspace;
     private readonly Progress _progress;
     private readonly TextWriter _output;
-    private readonly Sizes _sizes;
+    private readonly MainJobSizes _sizes;
 
     /// <summary>Makes the job.</summary>
     public MainJob(MainJobOptions options, Workspace workspace, TextWriter output)
@@ -29,12 +31,8 @@ public sealed class MainJob
         _workspace = workspace;
         _output = output;
         _progress = new Progress(output);
-        _sizes = options.Fpga == FpgaKind.Ghdl
-            ? new Sizes(8 << 20, 1 << 20, Journal: false, 5, 64 << 10, TimeSpan.FromMinutes(20))
-            : new Sizes(128 << 20, 64 << 20, Journal: true, 100, 4 << 20, TimeSpan.FromMinutes(10));
+        _sizes = options.Sizes ?? MainJobSizes.For(options.Fpga);
     }
-
-    private sealed record Sizes(long Disk, long File, bool Journal, int Pings, long Transfer, TimeSpan Deadline);
 
     /// <summary>Runs the job. Its last line of output says how it ended.</summary>
     /// <returns>Exit status: 0 if everything was right.</returns>
@@ -202,13 +200,15 @@ public sealed class MainJob
 
     private static async Task WaitForLink(Task linkUp, QemuProcess hostTwo, CancellationToken cancellation)
     {
-        try
+        using CancellationTokenSource done = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        Task<int> ended = hostTwo.WaitUntilBackEndEndsAsync(done.Token);
+        Task first = await Task.WhenAny(linkUp, ended, Task.Delay(s_linkDeadline, done.Token));
+        cancellation.ThrowIfCancellationRequested();
+        await done.CancelAsync();
+        if (first != linkUp)
         {
-            await linkUp.WaitAsync(TimeSpan.FromMinutes(5), cancellation);
-        }
-        catch (TimeoutException)
-        {
-            throw new InvalidOperationException($"host 2's back end did not bring the link up within 5 minutes; it said: {hostTwo.BackEndOutput.Transcript}");
+            string what = first == ended ? $"ended with status {await ended}" : $"did not bring the link up within {s_linkDeadline.TotalMinutes:0} minutes";
+            throw new InvalidOperationException($"host 2's back end {what}; it said: {hostTwo.BackEndOutput.Transcript.Trim()}");
         }
     }
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+using Cosim.Cli.MainJob;
+using Cosim.Fpga;
+
+namespace Cosim.Cli.Tests;
+
+/// <summary>The main job with two real QEMU hosts, smaller than what <c>sim-scripts/run</c> does.</summary>
+public sealed class MainJobTests
+{
+    private static async Task<string> Run(MainJobOptions options, int expected)
+    {
+        using StringWriter output = new(CultureInfo.InvariantCulture);
+        int status = await new MainJob.MainJob(options, Workspace.Find(), output).Run(CancellationToken.None);
+        string text = output.ToString();
+        await TestContext.Out.WriteLineAsync(text);
+        Assert.That(status, Is.EqualTo(expected), text);
+        return text.TrimEnd().Split('\n')[^1];
+    }
+
+    [TestCase(FpgaKind.Model, 8 << 20, 4 << 20, 10, 1 << 20)]
+    [TestCase(FpgaKind.Verilator, 8 << 20, 4 << 20, 10, 1 << 20)]
+    [TestCase(FpgaKind.Ghdl, 8 << 20, 64 << 10, 1, 64 << 10)]
+    public async Task Run_TwoQemuHosts_BlockAndNetAreRight(FpgaKind fpga, long disk, long file, int pings, long transfer)
+    {
+        string last = await Run(
+            new MainJobOptions { Fpga = fpga, Sizes = new MainJobSizes(disk, file, Journal: false, pings, transfer, TimeSpan.FromMinutes(10)) },
+            expected: 0);
+        Assert.That(last, Does.Match($"^bridge ok fpga={fpga.ToString().ToLowerInvariant()} tlps=[1-9][0-9]* cycles=[1-9][0-9]* simulated=[0-9.]+ms interrupts=[1-9][0-9]* wall="));
+    }
+
+    [Test]
+    public async Task Run_DiskIsMissing_SaysSo()
+    {
+        string last = await Run(new MainJobOptions { Fpga = FpgaKind.Model, Disk = "/nowhere/disk.img" }, expected: 1);
+        Assert.That(last, Does.StartWith("bridge failed: ").And.Contain("/nowhere/disk.img"));
+    }
+}
