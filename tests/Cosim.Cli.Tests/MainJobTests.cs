@@ -2,6 +2,7 @@
 using System.Globalization;
 using Cosim.Cli.MainJob;
 using Cosim.Fpga;
+using NUnit.Framework;
 
 namespace Cosim.Cli.Tests;
 
