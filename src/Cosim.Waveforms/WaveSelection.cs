@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+namespace Cosim.Waveforms;
+
+/// <summary>Describes a packet in one line.</summary>
+/// <param name="packet">Header, filled up with zeros to <see cref="WaveStream.HeaderBytes"/>, and payload.</param>
+public delegate string PacketText(ReadOnlySpan<byte> packet);
+
+/// <summary>A signal of a canonical waveform.</summary>
+/// <param name="Path">Hierarchical name below the top, as <see cref="SignalPath"/> writes it.</param>
+/// <param name="When">Signal of the same waveform that says when this one means anything; it is listed only while that is 1. Null: always.</param>
+public sealed record WaveSignal(string Path, string? When = null);
+
+/// <summary>A packet stream with a ready/valid handshake whose packets are described beside its signals.</summary>
+/// <param name="Name">Name for people.</param>
+/// <param name="Data">Signal: a beat of data, DW k in bits 32k+31..32k.</param>
+/// <param name="Keep">Signal: one bit per DW of the beat.</param>
+/// <param name="Last">Signal: the last beat of the packet.</param>
+/// <param name="Valid">Signal: a beat is offered.</param>
+/// <param name="Ready">Signal: a beat is taken.</param>
+/// <param name="HeaderBytes">Bytes that the first beat stands for in the packet given to <paramref name="Describe"/>; its payload follows.</param>
+/// <param name="Describe">Describes a packet.</param>
+public sealed record WaveStream(string Name, string Data, string Keep, string Last, string Valid, string Ready, int HeaderBytes, PacketText Describe);
+
+/// <summary>What of a waveform goes into its canonical form.</summary>
+public sealed record WaveSelection
+{
+    /// <summary>Scope that all names are relative to, wherever it stands in the file.</summary>
+    public required string Top { get; init; }
+
+    /// <summary>The clock; one cycle ends with each rising edge.</summary>
+    public required string Clock { get; init; }
+
+    /// <summary>Reset, active high: nothing is listed before it is 0 for the first time or while it is 1. Null: there is none.</summary>
+    public string? Reset { get; init; }
+
+    /// <summary>Signals in the order they are listed in.</summary>
+    public required IReadOnlyList<WaveSignal> Signals { get; init; }
+
+    /// <summary>Streams whose packets are described; each of their signals is one of <see cref="Signals"/>.</summary>
+    public IReadOnlyList<WaveStream> Streams { get; init; } = [];
+}
