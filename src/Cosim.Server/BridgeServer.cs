@@ -8,7 +8,6 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Cosim.Server;
 
@@ -23,9 +22,6 @@ public sealed record BridgeServerOptions
 
     /// <summary>Listens on an address that other machines reach. There is neither encryption nor a check of who calls.</summary>
     public bool AllowRemote { get; init; }
-
-    /// <summary>Takes the log; null for none.</summary>
-    public ILoggerProvider? Log { get; init; }
 }
 
 /// <summary>The gRPC service: bridges, transactions, health and reflection. Disposing it ends all bridges, then the service.</summary>
@@ -65,11 +61,6 @@ public sealed class BridgeServer : IAsyncDisposable
         }
 
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        if (options.Log is { } log)
-        {
-            builder.Logging.AddProvider(log).SetMinimumLevel(LogLevel.Warning);
-        }
-
         Socket listener = Listen(options.Address);
         builder.WebHost.UseKestrelCore().UseSockets(s => s.CreateBoundListenSocket = _ => listener).ConfigureKestrel(kestrel =>
         {
@@ -85,7 +76,9 @@ public sealed class BridgeServer : IAsyncDisposable
 
             static void Http2(ListenOptions o) => o.Protocols = HttpProtocols.Http2;
         });
-        builder.Services.AddGrpc();
+
+        // Whoever calls a local service is its owner, whom the text of an unexpected exception helps.
+        builder.Services.AddGrpc(o => o.EnableDetailedErrors = options.Address.IsLocal);
         builder.Services.AddGrpcReflection();
         builder.Services.AddGrpcHealthChecks();
         builder.Services.AddSingleton(TimeProvider.System);

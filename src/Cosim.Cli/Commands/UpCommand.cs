@@ -51,7 +51,7 @@ internal static class UpCommand
     {
         Stopwatch clock = Stopwatch.StartNew();
         using ServiceConnection service = await ServiceConnection.OpenOrStartAsync(address, Workspace.Find(), cancellation);
-        await SayAsync($"bridge {scenario.Name}: starting on {scenario.Fpga.Kind}");
+        await SayAsync($"bridge {scenario.Name}: starting on {scenario.Fpga.Kind}; a simulator that is new or has changed is built first");
         BridgeStatus status = await service.Bridges.CreateAsync(scenario, cancellationToken: cancellation);
         try
         {
