@@ -75,7 +75,7 @@ public interface IFpga : IDisposable
     /// <param name="maxCycles">Greatest number of cycles.</param>
     /// <param name="lookahead">
     /// Cycles that may be run after an output before its receiver has seen it: at most the shortest time in which that
-    /// receiver can answer (the completion latency).
+    /// receiver can answer (the completion latency). An answer offered that many cycles after the output's cycle is not late.
     /// </param>
     RunResult Run(ulong maxCycles, uint lookahead = 0);
 

@@ -46,6 +46,19 @@ public class ClockTests(FpgaKind kind) : FpgaFixture(kind)
         Assert.That(packet.Cycle, Is.GreaterThan(start + 50));
     }
 
+    [TestCase(0u, 1u)]
+    [TestCase(1u, 1u)]
+    [TestCase(10u, 10u)]
+    public void Run_WithLookahead_StopsInTimeForTheAnswer(uint lookahead, uint cycles)
+    {
+        Fpga.Run(1000);
+        SendConfigRead(1);
+        SendConfigRead(2, Fpga.Cycle + 500);
+        Assert.That(Fpga.Run(1000, lookahead), Is.EqualTo(RunResult.Output));
+        Assert.That(Fpga.TryReceive(out FpgaPacket packet), Is.True);
+        Assert.That(Fpga.Cycle, Is.EqualTo(packet.Cycle + cycles));
+    }
+
     [Test]
     public void Send_ForTheFuture_IsOfferedThen()
     {
