@@ -127,6 +127,17 @@ public sealed class BackendSession : IDisposable
 
     private void TakeMessages()
     {
+        if (_started && _endpoint.Read(BackendRegisters.F2hStatus) == 0 && _endpoint.Read(BackendRegisters.Control) == 0)
+        {
+            // The FPGA was reset under us and has forgotten that we are ready.
+            foreach (Slot slot in _slots)
+            {
+                slot.Reset();
+            }
+
+            _endpoint.Write(BackendRegisters.Control, 1);
+        }
+
         while (true)
         {
             uint length = _endpoint.Read(BackendRegisters.F2hStatus);

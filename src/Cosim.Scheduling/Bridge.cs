@@ -154,14 +154,27 @@ public sealed partial class Bridge : IDisposable
     /// </summary>
     public Task Reset() => Invoke(() =>
     {
+        VirtioFpga? former = _virtio;
+        _virtio = null;
+        former?.Abandon();
         _fpga.Reset();
-        _virtio?.Abandon();
+        _failure = null;
         foreach (Port port in _ports)
         {
             port.FpgaReset();
         }
 
-        _failure = null;
+        // The hosts' interrupts are set up again before the first one is raised.
+        while (!Array.TrueForAll(_ports, port => port.IsIdle) && _failure is null)
+        {
+            _ = RunFpga();
+        }
+
+        if (_failure is { } failure)
+        {
+            throw new InvalidOperationException($"the FPGA is lost again: {failure}");
+        }
+
         StartVirtio();
         SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
         return true;

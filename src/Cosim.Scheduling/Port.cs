@@ -122,6 +122,9 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
         }
     }
 
+    /// <summary>Whether the root port waits for nothing.</summary>
+    public bool IsIdle => _rootPort.IsIdle;
+
     /// <summary>Takes a TLP from the FPGA.</summary>
     public void Receive(ReadOnlySpan<byte> tlp, ulong cycle)
     {

@@ -43,6 +43,9 @@ internal sealed class VirtioFpga
         }
 
         _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
+
+        // A back end from before a reset of the FPGA looks at CONTROL then and begins a new session.
+        _port.Interrupt(1, 0, 0);
     }
 
     public ReadOnlySpan<VirtioFunction> Functions => _functions;

@@ -39,7 +39,7 @@ public abstract class BridgeFixture(FpgaKind kind)
                 ToolsFile = Path.Combine(root, ".cosim", "tools.json"),
             },
             Hosts = [new ProgramHostOptions { Functions = 2, MemoryBytes = 4 << 20 }, new ProgramHostOptions { Functions = 1, MemoryBytes = 8 << 20 }],
-            MailboxTimeout = TimeSpan.FromSeconds(20),
+            MailboxTimeout = TimeSpan.FromSeconds(5),
             Stimuli = Stimuli,
             Log = _log.Enqueue,
         });

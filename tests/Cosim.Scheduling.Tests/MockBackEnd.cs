@@ -36,6 +36,8 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public bool Mute { get; set; }
 
+    public bool ReannouncesAfterReset { get; set; }
+
     /// <summary>What becomes of a chain: bytes for the writable part, or null to keep the chain.</summary>
     public Func<MockRequest, byte[]?>? Serve { get; set; }
 
@@ -214,6 +216,11 @@ public sealed class MockBackEnd : IAsyncDisposable
         uint length = await ReadBar(RegisterMap.BackEnd.F2hStatus);
         if (length == 0)
         {
+            if (ReannouncesAfterReset && await ReadBar(RegisterMap.BackEnd.Control) == 0)
+            {
+                await WriteBar(RegisterMap.BackEnd.Control, 1);
+            }
+
             return;
         }
 

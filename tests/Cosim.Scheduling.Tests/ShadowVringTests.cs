@@ -253,6 +253,39 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     [Test]
+    public async Task FpgaReset_WithChainsAtHost2_NewSessionAndNewStartWork()
+    {
+        BackEnd.Serve = _ => null;
+        BackEnd.ReannouncesAfterReset = true;
+        MockQueue queue = await Start();
+        _ = await queue.Add(new MockBuffer(Data, 4, false), new MockBuffer(Data + 64, 4, true));
+        await queue.Publish();
+        await MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetStatus));
+        await Bridge.Reset();
+        BackEnd.Serve = null;
+        await MockBackEnd.WaitFor(() => Bridge.State == BridgeState.LinkUp);
+        Assert.That(await Driver.ReadStatus(), Is.Zero);
+        queue = await StartDriver();
+        byte[] sent = await Fill(Data, 4, 5);
+        _ = await queue.Add(new MockBuffer(Data, 4, false), new MockBuffer(Data + 64, 4, true));
+        await queue.Publish();
+        Assert.That((await NextUsed(queue)).Length, Is.EqualTo(4));
+        Assert.That(await Bridge.ReadHostMemory(0, Data + 64, 4), Is.EqualTo(sent.Select(b => (byte)~b)));
+    }
+
+    [Test]
+    public async Task BackEnd_Silent_IsLostWithTheMessageNamedAndFunctionStaysReadable()
+    {
+        BackEnd.Mute = true;
+        await BackEnd.Announce();
+        await MockBackEnd.WaitFor(() => Log.Any(line => line.Contains("host 2 does not answer its mailbox: no reply to GetBackend", StringComparison.Ordinal)));
+        Assert.That(Bridge.State, Is.EqualTo(BridgeState.LinkDown));
+        BackEnd.Mute = false;
+        await BackEnd.Start();
+        Assert.That((await Bridge.ReadConfig(0, 0, 0, 4)).Data, Is.EqualTo(new byte[] { 0xF4, 0x1A, 0x42, 0x10 }));
+    }
+
+    [Test]
     public async Task BackEnd_NewOneOffersLess_NeedsReset()
     {
         MockQueue queue = await Start(16, 0x20);
