@@ -59,7 +59,7 @@ public sealed partial class Bridge : IDisposable
         _options = options;
         ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
         _reports = new ReportLimiter(options.Log, TimeProvider.System);
-        IFpga fpga = FpgaFactory.Create(options.Fpga);
+        IFpga fpga = options.MakeFpga(options.Fpga);
         _fpga = options.Stimuli is { } stimuli ? new LoggedFpga(fpga, stimuli) : fpga;
         int links = Math.Min(_fpga.PortCount, 2);
         if (options.Hosts.Count > links)

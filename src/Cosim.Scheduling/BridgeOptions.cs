@@ -33,6 +33,9 @@ public sealed record BridgeOptions
     /// <summary>The FPGA.</summary>
     public required FpgaOptions Fpga { get; init; }
 
+    /// <summary>Makes the FPGA from <see cref="Fpga"/>; a test may put something between the bridge and it.</summary>
+    internal Func<FpgaOptions, IFpga> MakeFpga { get; init; } = FpgaFactory.Create;
+
     /// <summary>Hosts in order of port number.</summary>
     public required IReadOnlyList<HostOptions> Hosts { get; init; }
 

@@ -88,6 +88,26 @@ public sealed class MockDriver(Bridge bridge, int function)
         return (await bridge.WaitInterrupt(0, function, timeout.Token)).Vector;
     }
 
+    /// <summary>The next used element of a queue, after its interrupt where it is not there yet.</summary>
+    public async Task<(ushort Head, uint Length)> NextUsed(MockQueue queue)
+    {
+        while (true)
+        {
+            if (await queue.TakeUsed() is { } used)
+            {
+                return used;
+            }
+
+            await queue.ArmUsedEvent();
+            if (await queue.TakeUsed() is { } meanwhile)
+            {
+                return meanwhile;
+            }
+
+            _ = await NextInterrupt();
+        }
+    }
+
     private async Task<uint> Read(uint offset, int size)
     {
         byte[] data = (await bridge.ReadMemory(0, function, 0, offset, size)).Data;
