@@ -59,8 +59,12 @@ public sealed partial class Bridge : IDisposable
         _options = options;
         ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
         _reports = new ReportLimiter(options.Log, TimeProvider.System);
-        IFpga fpga = options.MakeFpga(options.Fpga);
-        _fpga = options.Stimuli is { } stimuli ? new LoggedFpga(fpga, stimuli) : fpga;
+        _fpga = options.MakeFpga(options.Fpga);
+        if (options.Stimuli is { } stimuli)
+        {
+            _fpga = new LoggedFpga(_fpga, stimuli);
+        }
+
         int links = Math.Min(_fpga.PortCount, 2);
         if (options.Hosts.Count > links)
         {
