@@ -58,51 +58,45 @@ internal static class Simulated
         List<Row> rows =
         [
             new($"{name}: 4 KiB block read, doorbell to used-ring interrupt, without the back end's own time", string.Create(CultureInfo.InvariantCulture, $"{forward + back} cycles ({(forward + back) / ClockHz * 1e6:0.0} us)")),
-            Step("doorbell (MWr of host 1) to NOTIFY event", passages[doorbell], passages[notify]),
+            Step("doorbell (MWr of host 1) to NOTIFY event", begin, passages[notify].Cycle),
         ];
-        rows.AddRange(Copies(passages, notify, kick));
-        rows.Add(Step("last copy to kick (MSI-X to host 2)", passages[LastDone(passages, kick)], passages[kick]));
-        rows.Add(Step("doorbell (MWr of host 2) to DOORBELL event", passages[call], passages[called]));
-        rows.AddRange(Copies(passages, called, interrupt));
-        rows.Add(Step("last copy to interrupt (MSI-X to host 1)", passages[LastDone(passages, interrupt)], passages[interrupt]));
+        ulong copied = Copies(rows, passages, notify, kick);
+        rows.Add(Step("kick (MSI-X to host 2)", copied, passages[kick].Cycle));
+        rows.Add(Step("doorbell (MWr of host 2) to DOORBELL event", passages[call].Cycle, passages[called].Cycle));
+        copied = Copies(rows, passages, called, interrupt);
+        rows.Add(Step("interrupt (MSI-X to host 1)", copied, passages[interrupt].Cycle));
         return rows;
     }
 
-    // One row for each moment at which copies ended: the copies that overlap are one step.
-    private static List<Row> Copies(List<Passage> passages, int from, int to)
+    // One row for each group of copies that overlap, from the end of what came before it: the latency from an event to the command that
+    // it causes counts. Gives the end of the last one.
+    private static ulong Copies(List<Row> rows, List<Passage> passages, int from, int to)
     {
-        List<Row> rows = [];
-        Dictionary<uint, Passage> commands = [];
-        ulong begin = 0;
+        HashSet<uint> commands = [];
+        ulong before = passages[from].Cycle;
         List<string> step = [];
         for (int i = from; i < to; i++)
         {
             Passage p = passages[i];
             if (IsDma(p))
             {
-                if (commands.Count == 0)
-                {
-                    begin = p.Cycle;
-                    step.Clear();
-                }
-
-                commands[Word(p, 0) >> 16] = p;
+                _ = commands.Add(Word(p, 0) >> 16);
                 step.Add($"{Space(Word(p, 2) & 0xF)} to {Space((Word(p, 2) >> 4) & 0xF)} {Word(p, 1)} B");
             }
             else if (IsManagement(p, false, RegisterMap.Opcode.DmaDone) && commands.Remove(Word(p, 0) >> 16) && commands.Count == 0)
             {
-                rows.Add(new Row("    copy " + string.Join(", ", step), $"{p.Cycle - begin} cycles"));
+                rows.Add(Step("copy " + string.Join(", ", step), before, p.Cycle));
+                before = p.Cycle;
+                step.Clear();
             }
         }
 
-        return rows;
+        return before;
     }
 
-    private static Row Step(string name, in Passage from, in Passage to) => new("    " + name, $"{to.Cycle - from.Cycle} cycles");
+    private static Row Step(string name, ulong from, ulong to) => new("    " + name, $"{to - from} cycles");
 
     private static string Space(uint space) => space switch { 0 => "host 1", 1 => "host 2", _ => "scratch" };
-
-    private static int LastDone(List<Passage> passages, int before) => passages.FindLastIndex(before, p => IsManagement(p, false, RegisterMap.Opcode.DmaDone));
 
     // What passes from the driver's last doorbell on, for the last of a few equal requests.
     private static async Task<List<Passage>> LastRequest(FpgaOptions options, Func<MockRequest, byte[]?> serve, params MockBuffer[] buffers)
