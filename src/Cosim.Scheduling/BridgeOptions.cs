@@ -42,9 +42,6 @@ public sealed record BridgeOptions
     /// <summary>Cycles from a request of the FPGA to its first completion, and from a management event to the scheduler's first command; at least 1.</summary>
     public uint CompletionLatencyCycles { get; init; } = 16;
 
-    /// <summary>Greatest payload of a completion in bytes.</summary>
-    public int MaxPayload { get; init; } = 256;
-
     /// <summary>A read that is not completed in so many cycles answers all ones.</summary>
     public ulong CompletionTimeoutCycles { get; init; } = 100_000;
 

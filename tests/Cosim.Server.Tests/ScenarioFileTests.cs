@@ -13,9 +13,9 @@ public sealed class ScenarioFileTests
         yield return Case("{\"fpga\": {\"kind\": \"MODEL\",\n\"speed\": 1}}", "line 2, column 1", "unknown key \"speed\" in \"fpga\"");
         yield return Case("{\"devices\": [{\"block\": {}}, {\"disk\": {}}]}", "unknown key \"disk\" in \"devices[1]\"", "block, net");
         yield return Case("{\"fpga\": {\"kind\": \"QUARTUS\"}}", "\"fpga.kind\" is \"QUARTUS\"", "MODEL, VERILATOR, GHDL");
-        yield return Case("{\"maxPayload\": \"big\"}", "\"maxPayload\" is \"big\"", "whole number");
-        yield return Case("{\"maxPayload\": -1}", "\"maxPayload\" is -1");
-        yield return Case("{\"maxPayload\": 4294967296}", "4294967295");
+        yield return Case("{\"completionLatencyCycles\": \"big\"}", "\"completionLatencyCycles\" is \"big\"", "whole number");
+        yield return Case("{\"completionLatencyCycles\": -1}", "\"completionLatencyCycles\" is -1");
+        yield return Case("{\"completionLatencyCycles\": 4294967296}", "4294967295");
         yield return Case("{\"fpga\": []}", "\"fpga\" is an array; expected an object");
         yield return Case("{\"devices\": {}}", "\"devices\" is an object; expected an array");
         yield return Case("{\"fpga\": {\"inProcess\": 1}}", "expected true or false");

@@ -58,7 +58,6 @@ public sealed class ScenarioRulesTests
         yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.1/8");
         yield return Case("fpga.queuesPerFunction", s => s.Fpga.QueuesPerFunction = 0);
         yield return Case("completionLatencyCycles", s => s.CompletionLatencyCycles = 0);
-        yield return Case("maxPayload", s => s.MaxPayload = 300);
         yield return Case("timeouts.mailbox", s => s.Timeouts = new Timeouts { Mailbox = new() });
         yield return Case("fpga.design", s => UseDesign(s));
         yield return Case("fpga.design.files", s => UseDesign(s, Kind.Ghdl));
@@ -89,6 +88,5 @@ public sealed class ScenarioRulesTests
             new DeviceSpec { Block = new BlockDevice { Image = s_image, Serial = "x" } },
             new DeviceSpec { Net = new NetDevice { Mac = "52:54:00:12:34:56", Mtu = 1500 } },
         },
-        MaxPayload = 256,
     };
 }

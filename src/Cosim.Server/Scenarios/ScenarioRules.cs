@@ -2,7 +2,6 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
-using System.Numerics;
 using System.Text;
 using System.Text.RegularExpressions;
 using Cosim.V1;
@@ -44,7 +43,6 @@ public static partial class ScenarioRules
         CheckHost(scenario.Host2, "host2", isHost2: true, found);
         CheckDevices(scenario, found);
         found.Range("completionLatencyCycles", scenario.HasCompletionLatencyCycles, scenario.CompletionLatencyCycles, 1, 1_000_000);
-        CheckPayload("maxPayload", scenario.HasMaxPayload, scenario.MaxPayload, found);
         CheckTimeouts(scenario.Timeouts, found);
         return found.Violations;
     }
@@ -264,14 +262,6 @@ public static partial class ScenarioRules
             && parts[0].Count(c => c == '.') == 3
             && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out int prefix)
             && prefix is >= 1 and <= 32;
-    }
-
-    private static void CheckPayload(string path, bool isSet, uint value, Collector found)
-    {
-        if (isSet && (value is < 128 or > 4096 || !BitOperations.IsPow2(value)))
-        {
-            found.Add(path, $"is {value}; expected 128, 256, 512, 1024, 2048 or 4096");
-        }
     }
 
     private static void CheckTimeouts(Timeouts? timeouts, Collector found)

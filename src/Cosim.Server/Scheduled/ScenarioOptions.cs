@@ -29,7 +29,6 @@ internal static class ScenarioOptions
         return options with
         {
             CompletionLatencyCycles = scenario.HasCompletionLatencyCycles ? scenario.CompletionLatencyCycles : options.CompletionLatencyCycles,
-            MaxPayload = scenario.HasMaxPayload ? (int)scenario.MaxPayload : options.MaxPayload,
             CompletionTimeoutCycles = scenario.Timeouts is { HasCompletionCycles: true } t ? t.CompletionCycles : options.CompletionTimeoutCycles,
             ClockHz = scenario.Fpga.HasClockHz ? scenario.Fpga.ClockHz : options.ClockHz,
         };
