@@ -180,6 +180,7 @@ public sealed partial class Bridge : IDisposable
         }
 
         StartVirtio();
+        _virtio?.CallBackEnd();
         SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
         return true;
     });

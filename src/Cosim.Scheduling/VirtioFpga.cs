@@ -43,9 +43,6 @@ internal sealed class VirtioFpga
         }
 
         _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
-
-        // A back end from before a reset of the FPGA looks at CONTROL then and begins a new session.
-        _port.Interrupt(1, 0, 0);
     }
 
     public ReadOnlySpan<VirtioFunction> Functions => _functions;
@@ -57,6 +54,9 @@ internal sealed class VirtioFpga
     public long? Deadline => _link.Deadline;
 
     public void CheckDeadline() => _link.CheckDeadline();
+
+    /// <summary>Has a back end from before a reset of the FPGA look at CONTROL, and so begin a new session.</summary>
+    public void CallBackEnd() => _port.Interrupt(1, 0, 0);
 
     public void Receive(in FpgaPacket packet) => _port.Receive(packet.Bytes, packet.Cycle);
 
