@@ -19,14 +19,21 @@ public class ReferenceModelTests
             Round(fpga);
         }
 
-        long before = GC.GetAllocatedBytesForCurrentThread();
+        // The runtime itself allocates now and then while it compiles hot code anew; a packet that allocates does so in every window.
         int packets = 0;
-        for (int i = 0; i < 200; i++)
+        long allocated = long.MaxValue;
+        for (int window = 0; window < 5 && allocated != 0; window++)
         {
-            packets += Round(fpga);
+            packets = 0;
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 200; i++)
+            {
+                packets += Round(fpga);
+            }
+
+            allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         }
 
-        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         Assert.That(packets, Is.GreaterThan(10_000));
         Assert.That(allocated, Is.Zero);
     }
