@@ -24,10 +24,21 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
     /// </summary>
     /// <param name="tools">What it is made from.</param>
     /// <param name="folder">Where the archive is put, as <c>host1.cpio</c>; created when missing.</param>
+    /// <param name="files">Files of this machine that the guest finds in <c>/root</c>, under their names and with their modes.</param>
+    /// <param name="command">Shell command that the guest runs in <c>/root</c> once it is up; its output goes to the console. None when empty.</param>
     /// <exception cref="GuestException">Something it is made from is missing.</exception>
-    public static GuestImage CreateHostOne(GuestTools tools, string folder)
+    public static GuestImage CreateHostOne(GuestTools tools, string folder, IEnumerable<string>? files = null, string command = "")
     {
-        InitramfsBuilder root = CreateRoot(tools, ["virtio_pci", "virtio_blk", "virtio_net", "loop", "ext4", "uio", "uio_pci_generic"], backEnd: false);
+        InitramfsBuilder root = CreateRoot(
+            tools,
+            ["virtio_pci", "virtio_blk", "virtio_net", "loop", "ext4", "uio", "uio_pci_generic"],
+            command.Length > 0 ? "command" : null);
+        foreach (string file in files ?? [])
+        {
+            root.AddCopy("root/" + Path.GetFileName(file), file);
+        }
+
+        root.AddText("etc/cosim/command", command + "\n", (UnixFileMode)0x1A4); // 0644
         return new GuestImage(tools.Kernel, Write(root, folder, "host1.cpio"), CommonCommandLine);
     }
 
@@ -43,7 +54,7 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
         InitramfsBuilder root = CreateRoot(
             tools,
             ["virtio_pci", "virtio_blk", "tun", "loop", "ext4", "vfio", "vfio_iommu_type1", "vfio_pci", "uio", "uio_pci_generic"],
-            backEnd: true);
+            "backend");
         root.AddTree(tools.DotnetLibraries);
         root.AddDirectory("opt/cosim");
         if (backEnd.ProgramFolder is not null)
@@ -65,7 +76,7 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
             $"{CommonCommandLine} intel_iommu=on {hugepages} {endpoint}");
     }
 
-    private static InitramfsBuilder CreateRoot(GuestTools tools, string[] modules, bool backEnd)
+    private static InitramfsBuilder CreateRoot(GuestTools tools, string[] modules, string? once)
     {
         const UnixFileMode program = (UnixFileMode)0x1ED; // 0755
         const UnixFileMode text = (UnixFileMode)0x1A4; // 0644
@@ -84,13 +95,13 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
         root.AddText("etc/group", "root:x:0:\n", text);
 
         string inittab = "::sysinit:/lib/cosim/start\nttyS1::respawn:/lib/cosim/console\nttyS0::respawn:-/bin/sh\n::ctrlaltdel:/bin/busybox reboot\n";
-        if (backEnd)
+        if (once is not null)
         {
-            inittab += "::once:/lib/cosim/backend\n";
+            inittab += $"::once:/lib/cosim/{once}\n";
         }
 
         root.AddText("etc/inittab", inittab, text);
-        foreach (string script in new[] { "start", "console", "backend", "pci-devices", "block", "transfer" })
+        foreach (string script in new[] { "start", "console", "backend", "command", "pci-devices", "block", "transfer" })
         {
             root.AddFile("lib/cosim/" + script, Resource(script), program);
         }

@@ -44,6 +44,10 @@ public sealed class ScenarioRulesTests
         yield return Case("host1.socket.directory", s => s.Host1 = new HostSpec { Socket = new SocketHost { Directory = "/" + new string('d', 100) } });
         yield return Case("host2.qemu.memoryMib", s => s.Host2 = new HostSpec { Qemu = new QemuHost { MemoryMib = 1 } });
         yield return Case("host2.qemu.kernel", s => s.Host2 = new HostSpec { Qemu = new QemuHost { Kernel = "/no/kernel" } });
+        yield return Case("host1.qemu.files[0]", s => s.Host1 = new HostSpec { Qemu = new QemuHost { Files = { "/no/file" } } });
+        yield return Case("host1.qemu.files[1]", s => s.Host1 = new HostSpec { Qemu = new QemuHost { Files = { s_image, s_image } } });
+        yield return Case("host1.qemu.command", s => s.Host1 = new HostSpec { Qemu = new QemuHost { Initrd = s_image, Command = "true" } });
+        yield return Case("host2.qemu.files", s => s.Host2 = new HostSpec { Qemu = new QemuHost { Files = { s_image } } });
         yield return Case("devices", s => s.Devices.Clear());
         yield return Case("devices", s => s.Devices.Add(Enumerable.Repeat(s.Devices[1], 7)));
         yield return Case("devices[0]", s => s.Devices[0] = new DeviceSpec());

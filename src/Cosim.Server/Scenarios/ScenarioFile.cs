@@ -46,6 +46,14 @@ public static class ScenarioFile
     {
         string Absolute(string path) => path.Length == 0 ? path : Path.GetFullPath(path, folder);
 
+        void MakeAbsolute(RepeatedField<string> files)
+        {
+            for (int i = 0; i < files.Count; i++)
+            {
+                files[i] = Absolute(files[i]);
+            }
+        }
+
         if (scenario.Fpga?.Waves is { } waves)
         {
             waves.File = Absolute(waves.File);
@@ -53,11 +61,7 @@ public static class ScenarioFile
 
         if (scenario.Fpga?.Design is { } design)
         {
-            RepeatedField<string> files = design.Files;
-            for (int i = 0; i < files.Count; i++)
-            {
-                files[i] = Absolute(files[i]);
-            }
+            MakeAbsolute(design.Files);
         }
 
         foreach (DeviceSpec device in scenario.Devices)
@@ -75,6 +79,7 @@ public static class ScenarioFile
                 qemu.Kernel = Absolute(qemu.Kernel);
                 qemu.Initrd = Absolute(qemu.Initrd);
                 qemu.Console = Absolute(qemu.Console);
+                MakeAbsolute(qemu.Files);
             }
 
             if (host?.Socket is { } socket)

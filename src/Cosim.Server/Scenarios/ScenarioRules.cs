@@ -160,6 +160,7 @@ public static partial class ScenarioRules
                 found.Range($"{path}.qemu.cpus", host.Qemu.HasCpus, host.Qemu.Cpus, 1, 64);
                 found.OptionalFile($"{path}.qemu.kernel", host.Qemu.Kernel);
                 found.OptionalFile($"{path}.qemu.initrd", host.Qemu.Initrd);
+                CheckGuestFiles(host.Qemu, $"{path}.qemu", isHost2, found);
                 break;
             case HostSpec.KindOneofCase.Process when !isHost2:
                 found.Add($"{path}.process", "is given; only host 2 can be a process");
@@ -182,6 +183,26 @@ public static partial class ScenarioRules
                 break;
             default:
                 break;
+        }
+    }
+
+    private static void CheckGuestFiles(QemuHost qemu, string path, bool isHost2, Collector found)
+    {
+        HashSet<string> names = [];
+        for (int i = 0; i < qemu.Files.Count; i++)
+        {
+            if (found.File($"{path}.files[{i}]", qemu.Files[i]) && !names.Add(Path.GetFileName(qemu.Files[i])))
+            {
+                found.Add($"{path}.files[{i}]", $"is {qemu.Files[i]}, but an earlier file has the same name");
+            }
+        }
+
+        foreach ((string field, bool given) in new[] { ("files", qemu.Files.Count > 0), ("command", qemu.Command.Length > 0) })
+        {
+            if (given && (isHost2 || qemu.Initrd.Length > 0))
+            {
+                found.Add($"{path}.{field}", isHost2 ? "is given; only host 1 takes it" : "is given together with initrd; expected one of the two");
+            }
         }
     }
 

@@ -64,7 +64,7 @@ internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, stri
 
     private GuestImage ToImage(QemuHost qemu, int port, GuestTools tools)
     {
-        GuestImage image = port == 0 ? GuestImage.CreateHostOne(tools, runFolder) : GuestImage.CreateHostTwo(tools, BackEnd(), runFolder);
+        GuestImage image = port == 0 ? GuestImage.CreateHostOne(tools, runFolder, qemu.Files, qemu.Command) : GuestImage.CreateHostTwo(tools, BackEnd(), runFolder);
         return image with
         {
             Kernel = qemu.Kernel.Length > 0 ? qemu.Kernel : image.Kernel,
