@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Diagnostics;
 using System.Globalization;
 using Cosim.Fpga;
 using Cosim.Guests;
@@ -63,7 +62,7 @@ internal static class BlockRequests
             Disks = [new QemuDisk(disk)],
         });
         _ = await host.WaitUntilReadyAsync(s_deadline);
-        return await Measure(host, [4000, 4000, 500]);
+        return await Measure(surroundings, host, [4000, 4000, 500]);
     }
 
     private static async Task<Rates> ThroughBridge(Surroundings surroundings, GuestTools tools, FpgaKind kind, string disk, int[] counts)
@@ -115,11 +114,17 @@ internal static class BlockRequests
             VfioUserSockets = sockets[..2],
         });
         _ = await hostOne.WaitUntilReadyAsync(s_deadline);
-        return await Measure(hostOne, counts);
+        return await Measure(surroundings, hostOne, counts);
     }
 
-    private static async Task<Rates> Measure(QemuProcess host, int[] counts)
+    private static async Task<Rates> Measure(Surroundings surroundings, QemuProcess host, int[] counts)
     {
+        string program = Path.Combine(surroundings.Folder, "block_requests");
+        _ = await Surroundings.Run(
+            "gcc", "-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie", "-fno-asynchronous-unwind-tables",
+            "-Wl,-n,-s,--build-id=none", "-o", program, Path.Combine(AppContext.BaseDirectory, "block_requests.c"));
+        _ = await host.Shell.RequireAsync(
+            $"echo {Convert.ToBase64String(await File.ReadAllBytesAsync(program))} | base64 -d >/tmp/block_requests && chmod +x /tmp/block_requests", s_deadline);
         PciFunction[] functions = [.. await new HostOneShell(host.Shell).ListPciFunctionsAsync()];
         string node = functions.FirstOrDefault(f => f.Vendor == 0x1AF4 && f.Device == 0x1042)?.Node ?? throw new InvalidOperationException($"{host.Options.Name} has no virtio disk");
         double[] reads = new double[s_sizes.Length];
@@ -129,34 +134,18 @@ internal static class BlockRequests
             int bytes = s_sizes[i].Bytes;
 
             // Everything on the way has been used once before it is measured.
-            _ = await Rate(host, $"if=/dev/{node} of=/dev/null iflag=direct", bytes, Math.Max(counts[i] / 10, 1));
-            reads[i] = await Rate(host, $"if=/dev/{node} of=/dev/null iflag=direct", bytes, counts[i]);
-            writes[i] = await Rate(host, $"if=/dev/zero of=/dev/{node} oflag=direct conv=notrunc", bytes, counts[i]);
+            _ = await Rate(host, node, "read", bytes, Math.Max(counts[i] / 10, 1));
+            reads[i] = await Rate(host, node, "read", bytes, counts[i]);
+            writes[i] = await Rate(host, node, "write", bytes, counts[i]);
         }
 
         return new Rates(reads, writes);
     }
 
-    // Requests per second, without the time in which a command and dd start.
-    private static async Task<double> Rate(QemuProcess host, string what, int bytes, int count)
+    // Requests per second by the guest's clock.
+    private static async Task<double> Rate(QemuProcess host, string node, string what, int bytes, int count)
     {
-        TimeSpan start = TimeSpan.MaxValue;
-        for (int i = 0; i < 5; i++)
-        {
-            TimeSpan nothing = await Dd(host, what, bytes, 0);
-            start = nothing < start ? nothing : start;
-        }
-
-        return count / (await Dd(host, what, bytes, count) - start).TotalSeconds;
-    }
-
-    private static async Task<TimeSpan> Dd(QemuProcess host, string what, int bytes, int count)
-    {
-        long start = Stopwatch.GetTimestamp();
-        string output = await host.Shell.RequireAsync($"dd {what} bs={bytes} count={count}", s_deadline);
-        TimeSpan time = Stopwatch.GetElapsedTime(start);
-        return output.Contains($"{count}+0 records out", StringComparison.Ordinal)
-            ? time
-            : throw new InvalidOperationException($"{host.Options.Name}: dd {what} did not move {count} blocks of {bytes} bytes: {output}");
+        string nanoseconds = await host.Shell.RequireAsync($"/tmp/block_requests /dev/{node} {what} {bytes} {count}", s_deadline);
+        return count / (double.Parse(nanoseconds, CultureInfo.InvariantCulture) / 1e9);
     }
 }
