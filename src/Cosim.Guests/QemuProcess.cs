@@ -118,6 +118,7 @@ public sealed class QemuProcess : IAsyncDisposable
     /// <param name="deadline">How long it may take.</param>
     /// <param name="cancellation">Ends the wait.</param>
     /// <exception cref="GuestException">The guest does not let go of it in time, or QEMU is gone.</exception>
+    /// <remarks>QEMU 11.1.3 aborts here if the function has MSI-X, whoever serves it.</remarks>
     public async Task DetachFunctionAsync(int index, TimeSpan deadline, CancellationToken cancellation = default)
     {
         string id = QemuCommandLine.FunctionId(index);

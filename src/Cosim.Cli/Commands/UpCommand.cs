@@ -79,7 +79,8 @@ internal static class UpCommand
         Task SayAsync(string text) => output.WriteLineAsync($"[{clock.Elapsed.TotalSeconds,5:0.0} s] {text}");
     }
 
-    // Follows the bridge until the hosts that the service starts are running. What others attach is not waited for.
+    // Follows the bridge until the hosts that the service starts are running, and a host 2 among them has described its devices.
+    // What others attach is not waited for.
     private static async Task<BridgeStatus> WaitUntilUpAsync(
         ServiceConnection service, BridgeStatus status, Func<string, Task> say, CancellationToken cancellation)
     {
@@ -105,7 +106,8 @@ internal static class UpCommand
                 throw new BridgeException($"The bridge {status.Name} did not come up: host {ended.Port + 1} has ended.");
             }
 
-            if (status.Hosts.All(h => h.State == HostStatus.Types.State.Running))
+            bool linked = status.State == BridgeStatus.Types.State.LinkUp || !status.Hosts.Any(h => h.Port == 1);
+            if (linked && status.Hosts.All(h => h.State == HostStatus.Types.State.Running))
             {
                 return status;
             }

@@ -283,7 +283,7 @@ internal sealed class ScheduledBridge : IBridge
         catch (TimeoutException e)
         {
             throw new BridgeException(
-                $"Host 2's back end did not answer its mailbox within {HostBoot.TotalSeconds:0.#} s: the devices are not configured. What it printed is in {host2.Console}.", e);
+                $"Host 2's back end did not answer its mailbox within {HostBoot.TotalSeconds:0.#} s: the devices are not configured. {host2.Said}", e);
         }
     }
 

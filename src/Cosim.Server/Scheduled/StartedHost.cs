@@ -16,6 +16,9 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
     /// <summary>File that has what it prints.</summary>
     public abstract string Console { get; }
 
+    /// <summary>One sentence with what its back end printed last.</summary>
+    public abstract string Said { get; }
+
     /// <summary>Ends when the host has ended by itself, with one sentence about it.</summary>
     public abstract Task<string> Ended { get; }
 
@@ -33,10 +36,14 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
     /// <exception cref="BridgeException">The program cannot be started.</exception>
     public static StartedHost StartProcess(int port, IReadOnlyList<string> command, string log) => new LocalProcess(port, command, log);
 
+    private static string Told(string last) => last.Length == 0 ? "It printed nothing." : $"Its last line: {last}";
+
     private sealed class Qemu(int port, QemuProcess process) : StartedHost(port)
     {
         public override string Console { get; } =
             process.Options.ConsoleLog ?? Path.Combine(process.Options.RunFolder, $"{process.Options.Name}-console.log");
+
+        public override string Said => Told(process.BackEndOutput.Transcript.TrimEnd().Split('\n')[^1]);
 
         public override Task<string> Ended { get; } = WaitAsync(process);
 
@@ -56,6 +63,7 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
         private readonly Process _process;
         private readonly StreamWriter _log;
         private readonly SemaphoreSlim _turn = new(1);
+        private string _last = "";
 
         internal LocalProcess(int port, IReadOnlyList<string> command, string log)
             : base(port)
@@ -78,6 +86,8 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
 
         public override string Console { get; }
 
+        public override string Said => Told(Volatile.Read(ref _last));
+
         public override Task<string> Ended { get; }
 
         // What a program needs to be ready is its own affair; that it serves shows by the link.
@@ -94,21 +104,20 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
 
         private async Task<string> RunAsync(string program)
         {
-            string last = string.Empty;
             async Task CopyAsync(StreamReader from)
             {
                 while (await from.ReadLineAsync() is { } line)
                 {
                     await _turn.WaitAsync();
                     await _log.WriteLineAsync(line);
-                    last = line;
+                    Volatile.Write(ref _last, line);
                     _turn.Release();
                 }
             }
 
             await Task.WhenAll(CopyAsync(_process.StandardOutput), CopyAsync(_process.StandardError));
             await _process.WaitForExitAsync();
-            return $"{Name}: {program} ended with status {_process.ExitCode}. {(last.Length == 0 ? "It printed nothing." : "Its last line: " + last)}";
+            return $"{Name}: {program} ended with status {_process.ExitCode}. {Said}";
         }
     }
 }
