@@ -104,15 +104,18 @@ public sealed class CommandLineTests
     }
 
     [Test]
-    public void Scenarios_OfTheClone_AreGoodButForTheirDisk()
+    public void Scenarios_OfTheClone_AreGoodButForTheFilesThatTheUserMakes()
     {
-        string folder = Path.Combine(Workspace.Find().Root, "sim-scripts", "scenarios");
+        Workspace workspace = Workspace.Find();
+        string folder = Path.Combine(workspace.Root, "sim-scripts", "scenarios");
         string[] files = Directory.GetFiles(folder, "*.json");
         Assert.That(files, Has.Length.AtLeast(4));
         foreach (string file in files)
         {
             Scenario scenario = ScenarioFile.Read(file);
-            Assert.That(ScenarioRules.Check(scenario).Where(v => !v.Field.EndsWith("block.image", StringComparison.Ordinal)), Is.Empty, file);
+            IEnumerable<ScenarioViolation> violations = ScenarioRules.Check(scenario)
+                .Where(v => !v.Field.EndsWith("block.image", StringComparison.Ordinal) && !v.Description.Contains($" {workspace.Build}/", StringComparison.Ordinal));
+            Assert.That(violations, Is.Empty, file);
         }
     }
 
