@@ -4,7 +4,7 @@ using System.Globalization;
 
 namespace Cosim.Benchmarks;
 
-/// <summary>A bridge that has nothing to do: anonymous memory of its process, and the time that it and its simulator take of a core.</summary>
+/// <summary>A bridge that has nothing to do: anonymous memory of the service, and the time that it and its simulators take of a core.</summary>
 internal static class Footprint
 {
     private const double MegabytesLimit = 200;
@@ -13,31 +13,44 @@ internal static class Footprint
     // Linux tells the time of processes in these units, whatever its own timer is.
     private const double TicksPerSecond = 100;
 
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan s_settle = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_watch = TimeSpan.FromSeconds(5);
 
     public static async Task<IReadOnlyList<Row>> Run(Surroundings surroundings)
     {
+        string cosim = Path.Combine(surroundings.Workspace.Root, "sim-scripts", "cosim");
         List<Row> rows = [];
-        foreach (string kind in new[] { "model", "verilator", "ghdl" })
+        foreach (string kind in new[] { "MODEL", "VERILATOR", "GHDL" })
         {
-            string folder = Path.Combine(surroundings.Folder, kind);
-            _ = Directory.CreateDirectory(folder);
-            using Process bridge = Surroundings.Start(Environment.ProcessPath!, "exec", Environment.GetCommandLineArgs()[0], "--bridge", kind, folder);
+            string socket = Path.Combine(surroundings.Folder, $"{kind}.sock");
+            string scenario = Path.Combine(surroundings.Folder, $"{kind}.json");
+            await File.WriteAllTextAsync(scenario, $$"""{ "name": "idle", "fpga": { "kind": "{{kind}}" }, "host1": { "program": {} }, "host2": { "program": {} }, "devices": [{ "net": {} }] }""");
+            using Process service = Surroundings.Start(cosim, "serve", "--address", $"unix:{socket}", "--until-idle");
             try
             {
-                await Surroundings.WaitUntilReady(bridge);
+                while (!File.Exists(socket))
+                {
+                    await Task.Delay(s_poll);
+                    if (service.HasExited)
+                    {
+                        throw new InvalidOperationException($"the service ended: {await service.StandardOutput.ReadToEndAsync()}");
+                    }
+                }
+
+                _ = await Surroundings.Run(cosim, "up", scenario, "--address", $"unix:{socket}");
                 await Task.Delay(s_settle);
-                long ticks = Ticks(bridge.Id);
+                long ticks = Ticks(service.Id);
                 long start = Stopwatch.GetTimestamp();
                 await Task.Delay(s_watch);
-                double percent = 100 * (Ticks(bridge.Id) - ticks) / TicksPerSecond / Stopwatch.GetElapsedTime(start).TotalSeconds;
-                rows.Add(Row.AtMost($"{kind}: RssAnon of a process with a bridge", AnonymousKilobytes(bridge.Id) / 1000.0, MegabytesLimit, " MB"));
-                rows.Add(Row.AtMost($"{kind}: idle bridge, its simulator included, of a core", percent, PercentLimit, " %"));
+                double percent = 100 * (Ticks(service.Id) - ticks) / TicksPerSecond / Stopwatch.GetElapsedTime(start).TotalSeconds;
+                rows.Add(Row.AtMost($"{kind}: RssAnon of the service with a bridge", AnonymousKilobytes(service.Id) / 1000.0, MegabytesLimit, " MB"));
+                rows.Add(Row.AtMost($"{kind}: service with an idle bridge, its simulator included, of a core", percent, PercentLimit, " %"));
+                _ = await Surroundings.Run(cosim, "down", "idle", "--address", $"unix:{socket}");
             }
             finally
             {
-                await Surroundings.End(bridge);
+                await Surroundings.End(service);
             }
         }
 

@@ -11,7 +11,7 @@ using Cosim.Fpga;
     ("traffic", "the same TLP traffic through the bridge and through the free-running simulator", Traffic.Run),
     ("simulated", "simulated rates and times, in cycles", Simulated.Run),
     ("allocation", "managed heap on the data path", Allocation.Run),
-    ("footprint", "memory and idle load of a process with a bridge", Footprint.Run),
+    ("footprint", "memory and idle load of the service with a bridge", Footprint.Run),
     ("block", "block requests in host 1, beside QEMU's own virtio-blk", BlockRequests.Run),
     ("main-job", "wall time of the main job", MainJobTime.Run),
 ];
