@@ -22,6 +22,9 @@ public static class BackendRegisters
     /// <summary>F2H_STATUS: bytes in the FPGA-to-host mailbox.</summary>
     public const uint F2hStatus = 0x0020;
 
+    /// <summary>BE STATUS (read): bit 0, the front end is there.</summary>
+    public const uint Status = 0x0014;
+
     /// <summary>F2H_ACK.</summary>
     public const uint F2hAck = 0x0024;
 

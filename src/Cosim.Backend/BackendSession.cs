@@ -127,9 +127,10 @@ public sealed class BackendSession : IDisposable
 
     private void TakeMessages()
     {
-        if (_started && _endpoint.Read(BackendRegisters.F2hStatus) == 0 && _endpoint.Read(BackendRegisters.Control) == 0)
+        if (_started && _endpoint.Read(BackendRegisters.F2hStatus) == 0
+            && (_endpoint.Read(BackendRegisters.Control) == 0 || (_endpoint.Read(BackendRegisters.Status) & 1) == 0))
         {
-            // The FPGA was reset under us and has forgotten that we are ready.
+            // The FPGA was reset under us, or the front end has given us up: begin anew.
             foreach (Slot slot in _slots)
             {
                 slot.Reset();

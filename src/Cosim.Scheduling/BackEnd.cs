@@ -53,9 +53,9 @@ internal sealed class BackEnd
             throw new BackEndException($"the back end serves {count} devices; the FPGA has {functions} functions");
         }
 
-        if (address % 4096 != 0 || size < 1 << 20 || size > 1UL << 38 || address + size < address)
+        if (address % 4096 != 0 || size < 1 << 20 || size > 1UL << 34 || address + size < address)
         {
-            throw new BackEndException($"the back end lends a pool of 0x{size:X} bytes at IOVA 0x{address:X}; expected 4 KiB alignment and 1 MiB to 256 GiB");
+            throw new BackEndException($"the back end lends a pool of 0x{size:X} bytes at IOVA 0x{address:X}; expected 4 KiB alignment and 1 MiB to 16 GiB");
         }
 
         BackEndDevice[] devices = new BackEndDevice[count];

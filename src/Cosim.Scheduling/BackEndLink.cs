@@ -45,7 +45,7 @@ internal sealed class BackEndLink
     public Action<string>? Report { get; set; }
 
     /// <summary>Timestamp at which <see cref="CheckDeadline"/> has to be called, or null.</summary>
-    public long? Deadline => _current is null ? null : _deadline;
+    public long? Deadline => _current is null && _waiting.Count == 0 ? null : _deadline;
 
     /// <summary>Sends a request and waits for its reply.</summary>
     /// <param name="device">Device number.</param>
@@ -56,6 +56,11 @@ internal sealed class BackEndLink
     public Task<byte[]> Request(int device, MailboxRequest request, byte[] payload, int replySize)
     {
         Pending pending = new(device, request, payload, replySize);
+        if (_current is null && _waiting.Count == 0)
+        {
+            StartClock();
+        }
+
         _waiting.Enqueue(pending);
         SendNext();
         return pending.Done.Task;
@@ -94,9 +99,10 @@ internal sealed class BackEndLink
     /// <summary>Tells <see cref="Lost"/> if the reply that is waited for is overdue.</summary>
     public void CheckDeadline()
     {
-        if (_current is not null && _time.GetTimestamp() >= _deadline)
+        if (Deadline is { } deadline && _time.GetTimestamp() >= deadline)
         {
-            Lost?.Invoke($"host 2 does not answer its mailbox: no reply to {_current.Request} for device {_current.Device} within {_timeout.TotalSeconds:0.#} s");
+            string what = _current is null ? "it does not acknowledge a message" : $"no reply to {_current.Request} for device {_current.Device}";
+            Lost?.Invoke($"host 2 does not answer its mailbox: {what} within {_timeout.TotalSeconds:0.#} s");
         }
     }
 
@@ -157,6 +163,7 @@ internal sealed class BackEndLink
         }
 
         _current = null;
+        StartClock();
         ReadOnlySpan<byte> payload = message.Slice(MailboxHeader.Bytes, (int)header.Size);
         if (payload.Length == pending.ReplySize)
         {
@@ -185,7 +192,7 @@ internal sealed class BackEndLink
 
         _current = pending;
         _mailboxFull = true;
-        _deadline = _time.GetTimestamp() + (long)(_timeout.TotalSeconds * _time.TimestampFrequency);
+        StartClock();
         byte[] message = new byte[MailboxHeader.Bytes + ((pending.Payload.Length + 3) & ~3)];
         new MailboxHeader(pending.Request, MailboxHeader.Version | MailboxHeader.NeedReply, (uint)pending.Payload.Length, (uint)pending.Device).Write(message);
         pending.Payload.CopyTo(message, MailboxHeader.Bytes);
@@ -197,6 +204,8 @@ internal sealed class BackEndLink
         _port.WriteRegister(RegisterMap.Management.F2hControl, (uint)(MailboxHeader.Bytes + pending.Payload.Length));
         _port.Interrupt(1, 0, 0);
     }
+
+    private void StartClock() => _deadline = _time.GetTimestamp() + (long)(_timeout.TotalSeconds * _time.TimestampFrequency);
 
     private sealed record Pending(int Device, MailboxRequest Request, byte[] Payload, int ReplySize)
     {

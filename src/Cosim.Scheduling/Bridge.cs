@@ -217,6 +217,7 @@ public sealed partial class Bridge : IDisposable
             while (!_stop)
             {
                 RunPosted();
+                _virtio?.CheckDeadline();
                 bool idle = RunFpga();
                 _ = _loop.RunOnce(idle ? Timeout() : 0);
             }
@@ -370,13 +371,7 @@ public sealed partial class Bridge : IDisposable
         }
 
         double left = (deadline.Value - Stopwatch.GetTimestamp()) * 1000.0 / Stopwatch.Frequency;
-        if (left <= 0)
-        {
-            _virtio!.CheckDeadline();
-            return 0;
-        }
-
-        return (int)Math.Min(left + 1, 1_000_000);
+        return (int)Math.Clamp(left + 1, 0, 1_000_000);
     }
 
     private void Fail()

@@ -47,6 +47,9 @@ public sealed class BufferPool
     /// <summary>Greatest block in bytes that an empty pool can give.</summary>
     public ulong MaxAllocation { get; }
 
+    /// <summary>Greatest buffer in bytes that can be had for sure once the others are given back: the rings take a part for good.</summary>
+    public ulong GreatestBuffer => MaxAllocation / 2;
+
     /// <summary>Free bytes.</summary>
     public ulong Free { get; private set; }
 
@@ -101,7 +104,7 @@ public sealed class BufferPool
         while (true)
         {
             int buddy = block ^ (1 << order);
-            if (buddy + (1 << order) > _freeOrder.Length || _freeOrder[buddy] != order)
+            if ((uint)buddy + (1u << order) > (uint)_freeOrder.Length || _freeOrder[buddy] != order)
             {
                 break;
             }

@@ -72,6 +72,7 @@ public sealed class DmaPort
     public const uint MaxCopy = 1 << 20;
 
     private const int MaxInFlight = 32;
+    private const int MostKept = 4096;
     private const uint ScratchGranule = 32;
 
     private readonly ManagementPort _port;
@@ -179,8 +180,8 @@ public sealed class DmaPort
             status = CopyStatus.BadCommand;
         }
 
-        Issue();
         client.CopyDone(context, status, isRead && status == CopyStatus.Ok ? data[..length] : default);
+        Issue();
     }
 
     internal void Abandon()
@@ -218,7 +219,10 @@ public sealed class DmaPort
     private void Give(Entry entry)
     {
         entry.Client = null;
-        _free.Push(entry);
+        if (_free.Count < MostKept)
+        {
+            _free.Push(entry);
+        }
     }
 
     private void Enqueue(Entry entry)

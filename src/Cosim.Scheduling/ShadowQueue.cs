@@ -16,6 +16,9 @@ internal interface IShadowQueueOwner
     /// <summary>The last copy of a queue that was told to stop or to freeze has ended.</summary>
     void QueueQuiet(ShadowQueue queue);
 
+    /// <summary>A copy between the hosts was refused because Bus Master Enable of one of them is 0; the queue is frozen.</summary>
+    void BusMasterDisabled();
+
     /// <summary>A block went back to the pool.</summary>
     void PoolFreed();
 }
@@ -136,6 +139,7 @@ internal sealed class ShadowQueue : IDmaClient
         Free,
         Fetched,
         Offered,
+        OfferAgain,
         Used,
     }
 
@@ -206,8 +210,9 @@ internal sealed class ShadowQueue : IDmaClient
         int count = 0;
         foreach (Chain chain in _chains)
         {
-            if (chain.State == ChainState.Offered)
+            if (chain.State is ChainState.Offered or ChainState.OfferAgain)
             {
+                chain.State = ChainState.OfferAgain;
                 chain.HasBuffer = false;
                 _offerAgain[count++] = chain.Head;
             }
@@ -637,7 +642,7 @@ internal sealed class ShadowQueue : IDmaClient
             bool more = (descriptor.Flags & DescriptorFlags.Next) != 0;
             string? error = (descriptor.Flags & DescriptorFlags.Indirect) != 0
                 ? EnterIndirectTable(chain, descriptor, more)
-                : chain.Add(descriptor, _host.Size, _pool!.MaxAllocation);
+                : chain.Add(descriptor, _host.Size, _pool!.GreatestBuffer);
             if (error is not null)
             {
                 _walkError ??= $"descriptor {index} of chain {chain.Head}: {error}";
@@ -745,6 +750,14 @@ internal sealed class ShadowQueue : IDmaClient
         _batchTo = i;
         if (_batchTo == _batchFrom)
         {
+            // A new back end may have lent a smaller pool than the chain was checked against.
+            ulong bytes = _chains[_batch[_batchFrom]].BufferBytes;
+            if (bytes > _pool!.GreatestBuffer)
+            {
+                Fail($"a chain has {bytes} bytes; the pool can hold {_pool.GreatestBuffer} at most");
+                return;
+            }
+
             _waitingForPool = true;
             return;
         }
@@ -791,15 +804,23 @@ internal sealed class ShadowQueue : IDmaClient
             return;
         }
 
-        if (_copyInStatus != CopyStatus.Ok)
-        {
-            Fail($"the device-readable part of a chain cannot be read ({_copyInStatus})");
-            return;
-        }
-
         if (_frozen)
         {
             EndFetch();
+            return;
+        }
+
+        if (_copyInStatus == CopyStatus.BusMasterDisabled)
+        {
+            _frozen = true;
+            EndFetch();
+            _owner.BusMasterDisabled();
+            return;
+        }
+
+        if (_copyInStatus != CopyStatus.Ok)
+        {
+            Fail($"the device-readable part of a chain cannot be read ({_copyInStatus})");
             return;
         }
 
@@ -1011,10 +1032,17 @@ internal sealed class ShadowQueue : IDmaClient
 
             if (_copyOutStatus != CopyStatus.Lost)
             {
+                bool frozen = _frozen;
+                _frozen |= _copyOutStatus == CopyStatus.BusMasterDisabled;
                 EndDrain();
+                if (frozen)
+                {
+                    return;
+                }
+
                 if (_copyOutStatus == CopyStatus.BusMasterDisabled)
                 {
-                    Fail("Bus Master Enable was cleared while buffers are in use");
+                    _owner.BusMasterDisabled();
                 }
                 else
                 {
@@ -1095,6 +1123,9 @@ internal sealed class ShadowQueue : IDmaClient
 
     private sealed class Chain
     {
+        // A guest that makes every chain as long as it may shall not have us keep it all.
+        private const int MostKeptSegments = 256;
+
         private int _descriptors;
 
         public ushort Head { get; init; }
@@ -1143,6 +1174,11 @@ internal sealed class ShadowQueue : IDmaClient
             TableSize = tableSize;
             InIndirectTable = false;
             SegmentCount = ReadableSegments = 0;
+            if (Segments.Length > MostKeptSegments)
+            {
+                Segments = new (ulong, uint)[4];
+            }
+
             ReadableBytes = WritableBytes = 0;
             _descriptors = 0;
         }

@@ -7,6 +7,10 @@ namespace Cosim.Scheduling;
 /// <summary>The processor of the virtio FPGA: takes its events, opens the back end's sessions and drives the functions.</summary>
 internal sealed class VirtioFpga
 {
+    private const int MostRecalls = 3;
+
+    private static readonly TimeSpan s_stable = TimeSpan.FromSeconds(10);
+
     private readonly ManagementPort _port;
     private readonly VirtioFunction[] _functions;
     private readonly BackEndLink _link;
@@ -14,6 +18,9 @@ internal sealed class VirtioFpga
     private readonly Action _linkUp;
     private readonly int _queues;
     private BackEnd? _backEnd;
+    private readonly TimeProvider _time = TimeProvider.System;
+    private long _opened;
+    private int _recalls;
     private int _session;
     private bool _abandoned;
 
@@ -24,7 +31,7 @@ internal sealed class VirtioFpga
         _queues = options.Fpga.QueuesPerFunction;
         _port = new ManagementPort(fpga, options.CompletionLatencyCycles) { EventReceived = Received, Report = report };
         _port.Dma.SetScratchSize((uint)options.Fpga.ScratchBytes);
-        _link = new BackEndLink(_port, options.MailboxTimeout, TimeProvider.System)
+        _link = new BackEndLink(_port, options.MailboxTimeout, _time)
         {
             Lost = BackEndLost,
             Report = report,
@@ -55,7 +62,7 @@ internal sealed class VirtioFpga
 
     public void CheckDeadline() => _link.CheckDeadline();
 
-    /// <summary>Has a back end from before a reset of the FPGA look at CONTROL, and so begin a new session.</summary>
+    /// <summary>Has a back end look at CONTROL and STATUS, and so begin a new session if the front end has ended the last one.</summary>
     public void CallBackEnd() => _port.Interrupt(1, 0, 0);
 
     public void Receive(in FpgaPacket packet) => _port.Receive(packet.Bytes, packet.Cycle);
@@ -71,8 +78,8 @@ internal sealed class VirtioFpga
             function.Disconnect();
         }
 
-        _link.Abandon("the FPGA was reset or is lost");
         _port.Abandon();
+        _link.Abandon("the FPGA was reset or is lost");
     }
 
     private void Received(ManagementEvent e)
@@ -117,13 +124,10 @@ internal sealed class VirtioFpga
 
     private void Session(bool ready)
     {
-        if (_backEnd is not null || _link.Deadline is not null)
-        {
-            CloseSession(ready ? "the back end began a new session" : "the back end ended its session");
-        }
-
+        CloseSession(ready ? "the back end began a new session" : "the back end ended its session");
         if (ready)
         {
+            _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
             _ = OpenSession(++_session);
         }
     }
@@ -139,6 +143,7 @@ internal sealed class VirtioFpga
             }
 
             _backEnd = backEnd;
+            _opened = _time.GetTimestamp();
             for (int i = 0; i < _functions.Length; i++)
             {
                 if (i < backEnd.Devices.Count || _functions[i].Described)
@@ -154,7 +159,7 @@ internal sealed class VirtioFpga
                 _linkUp();
             }
         }
-        catch (BackEndException e)
+        catch (Exception e)
         {
             if (session == _session)
             {
@@ -165,10 +170,21 @@ internal sealed class VirtioFpga
 
     private void BackEndLost(string reason)
     {
-        if (!_abandoned)
+        if (_abandoned)
         {
-            _report($"back end lost: {reason}");
-            CloseSession(reason);
+            return;
+        }
+
+        _report($"back end lost: {reason}");
+        bool wasOpen = _backEnd is not null;
+        CloseSession(reason);
+
+        // A back end that is alive after all is told, and may begin a new session; one that is lost again and again is left alone.
+        _recalls = _time.GetElapsedTime(_opened) > s_stable ? 0 : _recalls + 1;
+        if (wasOpen && _recalls <= MostRecalls)
+        {
+            _port.WriteRegister(RegisterMap.Management.BeStatus, 0);
+            CallBackEnd();
         }
     }
 

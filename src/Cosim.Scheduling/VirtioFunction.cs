@@ -36,6 +36,11 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private BackEnd? _backEnd;
     private BackEndDevice? _device;
     private ulong _driverFeatures;
+    private BackEnd? _connecting;
+    private int _writtenFrom = int.MaxValue;
+    private int _writtenTo;
+    private bool _tellingWrites;
+    private bool _readingConfiguration;
     private int _generation;
     private bool _driverOk;
     private bool _resetting;
@@ -83,6 +88,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     /// <summary>Takes what a back end offers. The first one describes the function; a later one has to fit that.</summary>
     public void Connect(BackEnd backEnd)
     {
+        _connecting = backEnd;
         if (_device is null)
         {
             _device = backEnd.Devices[_index];
@@ -94,14 +100,12 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             InOrder(async generation =>
             {
                 await Quiet();
-                ForgetPool();
-                string? mismatch = backEnd.Mismatch(_index, _device, _driverOk ? _driverFeatures : 0);
-                if (mismatch is not null)
+                if (_connecting != backEnd)
                 {
-                    Fail(mismatch);
                     return;
                 }
 
+                ForgetPool();
                 _backEnd = backEnd;
                 await Attach(generation);
             });
@@ -111,6 +115,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     /// <summary>The back end is gone: queues freeze, everything else stays.</summary>
     public void Disconnect()
     {
+        _connecting = null;
         _backEnd = null;
         _attached = false;
         foreach (ShadowQueue queue in _queues)
@@ -166,23 +171,26 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
         bytes[..size].CopyTo(_configuration.AsSpan(offset));
         WriteConfiguration(offset, size);
-        byte[] payload = BackEnd.ConfigurationPayload((uint)offset, bytes[..size]);
-        InOrder(_ => _backEnd is null ? Task.CompletedTask : _backEnd.Link.Command(_index, MailboxRequest.SetConfig, payload));
+
+        // However fast the driver writes, one message at a time tells the back end of all that has changed.
+        _writtenFrom = Math.Min(_writtenFrom, offset);
+        _writtenTo = Math.Max(_writtenTo, offset + size);
+        if (!_tellingWrites)
+        {
+            _tellingWrites = true;
+            InOrder(TellConfigurationWritten);
+        }
     }
 
     /// <summary>The back end says that the device configuration space has changed.</summary>
-    public void ConfigurationChanged() => InOrder(async _ =>
+    public void ConfigurationChanged()
     {
-        if (_backEnd is null)
+        if (!_readingConfiguration)
         {
-            return;
+            _readingConfiguration = true;
+            InOrder(ReadConfiguration);
         }
-
-        byte[] bytes = await BackEnd.ReadConfiguration(_backEnd.Link, _index, _device!.Configuration.Length);
-        bytes.CopyTo(_configuration, 0);
-        WriteConfiguration(0, bytes.Length);
-        WriteRegister(RegisterMap.Function.Control, ConfigChanged);
-    });
+    }
 
     /// <summary>Memory went back to the pool: what waits for some tries again.</summary>
     public void RetryPool()
@@ -198,6 +206,26 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     void IShadowQueueOwner.PoolLost(string reason) => _backEndLost(reason);
 
     void IShadowQueueOwner.PoolFreed() => _poolFreed();
+
+    void IShadowQueueOwner.BusMasterDisabled()
+    {
+        InOrder(FindDisabledBusMaster);
+
+        async Task FindDisabledBusMaster(int generation)
+        {
+            const uint busMasterEnable = 1 << 9;
+            BackEnd? backEnd = _backEnd;
+            bool enabled = (await ReadRegister(RegisterMap.Function.Status) & busMasterEnable) != 0;
+            if (generation == _generation && !enabled)
+            {
+                Fail("Bus Master Enable was cleared while buffers are in use");
+            }
+            else if (backEnd is not null && backEnd == _backEnd)
+            {
+                _backEndLost("Bus Master Enable of host 2's endpoint is 0");
+            }
+        }
+    }
 
     void IShadowQueueOwner.QueueQuiet(ShadowQueue queue)
     {
@@ -247,6 +275,35 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         InOrder(Release);
     }
 
+    private async Task TellConfigurationWritten(int generation)
+    {
+        _tellingWrites = false;
+        (int from, int to) = (_writtenFrom, _writtenTo);
+        (_writtenFrom, _writtenTo) = (int.MaxValue, 0);
+        if (_backEnd is { } backEnd)
+        {
+            byte[] payload = BackEnd.ConfigurationPayload((uint)from, _configuration.AsSpan(from, to - from));
+            byte[] reply = await backEnd.Link.Request(_index, MailboxRequest.SetConfig, payload, 8);
+            ulong error = BinaryPrimitives.ReadUInt64LittleEndian(reply);
+            if (error != 0)
+            {
+                _report($"function {_index}: the back end refused a write of its configuration space with error {error}");
+            }
+        }
+    }
+
+    private async Task ReadConfiguration(int generation)
+    {
+        _readingConfiguration = false;
+        if (_backEnd is { } backEnd)
+        {
+            byte[] bytes = await BackEnd.ReadConfiguration(backEnd.Link, _index, _device!.Configuration.Length);
+            bytes.CopyTo(_configuration, 0);
+            WriteConfiguration(0, bytes.Length);
+            WriteRegister(RegisterMap.Function.Control, ConfigChanged);
+        }
+    }
+
     private async Task Start(int generation)
     {
         List<Task<uint>> reads = [];
@@ -288,6 +345,12 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             return;
         }
 
+        if (backEnd.Mismatch(_index, _device!, _driverFeatures) is { } mismatch)
+        {
+            Fail(mismatch);
+            return;
+        }
+
         BackEndLink link = backEnd.Link;
         bool eventIdx = (backEnd.Devices[_index].Features & VirtioFeatures.RingEventIdx) != 0;
         ulong features = VirtioFeatures.DeviceType(_driverFeatures) | VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures
@@ -303,11 +366,17 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             ref Ring ring = ref _rings[queue.Index];
             if (!Allocate(ref ring, queue, backEnd.Pool))
             {
-                throw new BackEndException($"the pool has no room for the ring of function {_index}, queue {queue.Index}");
+                Fail($"queue {queue.Index}: the pool has no room for its ring");
+                return;
             }
 
             SplitVirtqueue layout = ring.Layout;
             await Clear(layout);
+            if (_backEnd != backEnd)
+            {
+                return;
+            }
+
             await link.Command(_index, MailboxRequest.SetVringNum, VringState(queue.Index, layout.Size));
             await link.Command(_index, MailboxRequest.SetVringBase, VringState(queue.Index, 0));
             await link.Command(_index, MailboxRequest.SetVringAddr, VringAddress(queue.Index, layout));
@@ -403,6 +472,12 @@ internal sealed class VirtioFunction : IShadowQueueOwner
                 {
                     _backEndLost(e.Message);
                 }
+            }
+            catch (Exception e)
+            {
+                // Whatever it is, it ends this function's work and nothing else.
+                _report($"function {_index}: {e}");
+                Fail(e.Message);
             }
         }
     }

@@ -36,7 +36,9 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public bool Mute { get; set; }
 
-    public bool ReannouncesAfterReset { get; set; }
+    public bool Reannounces { get; set; }
+
+    public bool RefusesConfigurationWrites { get; set; }
 
     /// <summary>What becomes of a chain: bytes for the writable part, or null to keep the chain.</summary>
     public Func<MockRequest, byte[]?>? Serve { get; set; }
@@ -216,7 +218,7 @@ public sealed class MockBackEnd : IAsyncDisposable
         uint length = await ReadBar(RegisterMap.BackEnd.F2hStatus);
         if (length == 0)
         {
-            if (ReannouncesAfterReset && await ReadBar(RegisterMap.BackEnd.Control) == 0)
+            if (Reannounces && (await ReadBar(RegisterMap.BackEnd.Control) == 0 || (await ReadBar(RegisterMap.BackEnd.Status) & 1) == 0))
             {
                 await WriteBar(RegisterMap.BackEnd.Control, 1);
             }
@@ -292,6 +294,8 @@ public sealed class MockBackEnd : IAsyncDisposable
             case MailboxRequest.SetFeatures:
                 LastSetFeatures = BinaryPrimitives.ReadUInt64LittleEndian(payload);
                 return ok;
+            case MailboxRequest.SetConfig when RefusesConfigurationWrites:
+                return BitConverter.GetBytes(22UL);
             case MailboxRequest.SetConfig:
                 payload.AsSpan(12).CopyTo(Configuration.AsSpan((int)index));
                 return ok;

@@ -256,7 +256,7 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     public async Task FpgaReset_WithChainsAtHost2_NewSessionAndNewStartWork()
     {
         BackEnd.Serve = _ => null;
-        BackEnd.ReannouncesAfterReset = true;
+        BackEnd.Reannounces = true;
         MockQueue queue = await Start();
         _ = await queue.Add(new MockBuffer(Data, 4, false), new MockBuffer(Data + 64, 4, true));
         await queue.Publish();
@@ -283,6 +283,57 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
         BackEnd.Mute = false;
         await BackEnd.Start();
         Assert.That((await Bridge.ReadConfig(0, 0, 0, 4)).Data, Is.EqualTo(new byte[] { 0xF4, 0x1A, 0x42, 0x10 }));
+    }
+
+    [Test]
+    public async Task BackEnd_FallsSilentAndComesToLife_IsCalledAndGoesOn()
+    {
+        BackEnd.Serve = _ => null;
+        BackEnd.Reannounces = true;
+        MockQueue queue = await Start();
+        _ = await queue.Add(new MockBuffer(Data, 4, false), new MockBuffer(Data + 64, 4, true));
+        await queue.Publish();
+        await MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetStatus));
+        BackEnd.Mute = true;
+        _ = await Bridge.WriteMemory(0, 0, 0, RegisterMap.Bar.VirtioDevice, [1]);
+        await MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetConfig));
+        BackEnd.Mute = false;
+        BackEnd.Serve = null;
+        Assert.That((await NextUsed(queue)).Length, Is.EqualTo(4), "the chain in flight is offered again");
+        Assert.That(Log, Has.Some.Contain("no reply to SetConfig"));
+    }
+
+    [Test]
+    public async Task ConfigurationWrite_BackEndRefuses_SessionGoesOn()
+    {
+        BackEnd.RefusesConfigurationWrites = true;
+        MockQueue queue = await Start();
+        _ = await Bridge.WriteMemory(0, 0, 0, RegisterMap.Bar.VirtioDevice, [1]);
+        await MockBackEnd.WaitFor(() => Log.Any(line => line.Contains("refused a write of its configuration space with error 22", StringComparison.Ordinal)));
+        _ = await queue.Add(new MockBuffer(Data, 4, false), new MockBuffer(Data + 64, 4, true));
+        await queue.Publish();
+        Assert.That((await NextUsed(queue)).Length, Is.EqualTo(4));
+        Assert.That(Log, Has.None.Contain("back end lost"));
+    }
+
+    [Test]
+    public async Task BackEnd_GoneWithManyChains_UsingOneNotOfferedAgainNeedsReset()
+    {
+        BackEnd.Serve = _ => null;
+        MockQueue queue = await Start(64);
+        for (ulong i = 0; i < 20; i++)
+        {
+            _ = await queue.Add(new MockBuffer(Data + (i * 0x4_0000 % 0x10_0000), 0x2_8000, true));
+        }
+
+        await queue.Publish();
+        await MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetStatus));
+        BackEnd.OfferedPoolSize = 1 << 20;
+        int starts = BackEnd.Requests.Count(r => r == MailboxRequest.SetStatus);
+        await BackEnd.Announce();
+        await MockBackEnd.WaitFor(() => BackEnd.Requests.Count(r => r == MailboxRequest.SetStatus) > starts);
+        await BackEnd.PushUsed(0, 0, 2 * 19, 1);
+        await ExpectNeedsReset("which is not offered");
     }
 
     [Test]
