@@ -43,6 +43,7 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
         Set(_registers, BackendRegisters.Version, BackendRegisters.VersionValue);
         Set(_registers, BackendRegisters.Geometry, Devices | (QueuesPerDevice << 8));
         Set(_registers, BackendRegisters.Vectors, Vectors);
+        Set(_registers, BackendRegisters.Status, 1);
     }
 
     internal string SocketPath => _server.SocketPath;
@@ -50,6 +51,9 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
     internal GuestMemory Memory => _server.Memory;
 
     internal uint Control => Get(_registers, BackendRegisters.Control);
+
+    /// <summary>How often CONTROL was written.</summary>
+    internal int ControlWrites { get; private set; }
 
     /// <summary>The pool, as GET_BACKEND told it.</summary>
     internal ulong PoolIova { get; private set; }
@@ -169,6 +173,14 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
         RunUntil(() => Get(_registers, BackendRegisters.F2hStatus) == 0, $"{request} is taken from the mailbox");
     }
 
+    /// <summary>Raises the mailbox's vector without a message, with CONTROL and STATUS as given.</summary>
+    internal void CallWithoutMessage(uint control, uint status)
+    {
+        Set(_registers, BackendRegisters.Control, control);
+        Set(_registers, BackendRegisters.Status, status);
+        Assert.That(_server.RaiseMsix(0), Is.True, "vector 0 is armed");
+    }
+
     internal byte[] NextMessage()
     {
         RunUntil(() => _posted.Count > 0, "a message in the host-to-FPGA mailbox");
@@ -203,6 +215,9 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
                 _doorbells[(doorbell / 0x400 * QueuesPerDevice) + (doorbell % 0x400 / 4)]++;
                 break;
             case BackendRegisters.Control:
+                ControlWrites++;
+                Set(_registers, offset, value);
+                break;
             case >= BackendRegisters.H2fData and < BackendRegisters.H2fData + BackendRegisters.MailboxSize:
                 Set(_registers, offset, value);
                 break;

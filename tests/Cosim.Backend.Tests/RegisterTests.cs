@@ -14,6 +14,7 @@ public sealed class RegisterTests
         ["GEOMETRY"] = BackendRegisters.Geometry,
         ["VECTORS"] = BackendRegisters.Vectors,
         ["CONTROL"] = BackendRegisters.Control,
+        ["STATUS"] = BackendRegisters.Status,
         ["F2H_STATUS"] = BackendRegisters.F2hStatus,
         ["F2H_ACK"] = BackendRegisters.F2hAck,
         ["H2F_STATUS"] = BackendRegisters.H2fStatus,

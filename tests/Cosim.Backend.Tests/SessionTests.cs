@@ -46,6 +46,25 @@ public sealed class SessionTests
         _backend = new RunningBackend(_fpga, _device);
     }
 
+    [TestCase(0u, 1u, TestName = "Call_AfterAResetOfTheFpga_AnnouncesAnew")]
+    [TestCase(1u, 0u, TestName = "Call_AfterTheFrontEndGaveUp_AnnouncesAnew")]
+    public void Call_SessionIsOver_AnnouncesAnew(uint control, uint status)
+    {
+        int before = _fpga.ControlWrites;
+        _fpga.CallWithoutMessage(control, status);
+        _fpga.RunUntil(() => _fpga.ControlWrites > before, "CONTROL is written");
+        Assert.That(_fpga.Control, Is.EqualTo(1));
+    }
+
+    [Test]
+    public void Call_WithoutMessageInASession_ChangesNothing()
+    {
+        int before = _fpga.ControlWrites;
+        _fpga.CallWithoutMessage(1, 1);
+        Assert.That(_fpga.Ask(MailboxRequest.GetBackend), Has.Length.EqualTo(24));
+        Assert.That(_fpga.ControlWrites, Is.EqualTo(before));
+    }
+
     [Test]
     public void GetBackend_Valid_TellsVersionDevicesAndPool() =>
         Assert.That(
