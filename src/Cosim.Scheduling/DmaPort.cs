@@ -87,9 +87,6 @@ public sealed class DmaPort
 
     internal DmaPort(ManagementPort port) => _port = port;
 
-    /// <summary>Copies that have not ended.</summary>
-    public int Outstanding => (ushort)(_issued - _finished) + _waiting.Count;
-
     /// <summary>Sets the size of the FPGA's scratch memory in bytes; before the first copy.</summary>
     public void SetScratchSize(uint bytes)
     {

@@ -23,18 +23,6 @@ internal interface IShadowQueueOwner
     void PoolFreed();
 }
 
-/// <summary>What went through a queue.</summary>
-internal struct ShadowQueueCounters
-{
-    public ulong Chains;
-    public ulong BytesIn;
-    public ulong BytesOut;
-    public ulong Kicks;
-    public ulong KicksSuppressed;
-    public ulong Interrupts;
-    public ulong InterruptsSuppressed;
-}
-
 /// <summary>
 /// One virtqueue of host 1 and its shadow in host 2's pool, kept in step: chains that the driver makes available are offered to host 2
 /// with their device-readable bytes, what host 2 has used goes back with the device-writable bytes (virtio 1.3, 2.7).
@@ -104,8 +92,6 @@ internal sealed class ShadowQueue : IDmaClient
     private int _copiesOut;
     private CopyStatus _copyOutStatus;
 
-    private ShadowQueueCounters _counters;
-
     public ShadowQueue(ManagementPort port, IShadowQueueOwner owner, int function, ushort index, ushort kickVector)
     {
         _port = port;
@@ -154,12 +140,6 @@ internal sealed class ShadowQueue : IDmaClient
 
     /// <summary>Whether a copy of this queue has not ended.</summary>
     public bool Busy => _outstanding != 0;
-
-    /// <summary>Chains that host 2 has and has not used yet.</summary>
-    public int InFlight => _offered;
-
-    /// <summary>Counters since the queue was made.</summary>
-    public ref readonly ShadowQueueCounters Counters => ref _counters;
 
     /// <summary>Entries of the shadow of a queue with <paramref name="size"/> entries.</summary>
     public static ushort ShadowSize(ushort size) => (ushort)(size * 2);
@@ -793,8 +773,6 @@ internal sealed class ShadowQueue : IDmaClient
                 left -= part;
             }
         }
-
-        _counters.BytesIn += chain.ReadableBytes;
     }
 
     private void CopyInDone()
@@ -869,7 +847,6 @@ internal sealed class ShadowQueue : IDmaClient
         // From here on host 2 may see the chains: they count as offered before the index is written.
         int published = _batchTo - _batchFrom;
         _offered += published;
-        _counters.Chains += (ulong)published;
         if (_batchIsOffered)
         {
             _offerAgainNext += published;
@@ -904,12 +881,7 @@ internal sealed class ShadowQueue : IDmaClient
             : (value & SplitVirtqueue.UsedNoNotify) == 0;
         if (kick && !_frozen)
         {
-            _counters.Kicks++;
             _port.Interrupt(1, 0, _kickVector);
-        }
-        else
-        {
-            _counters.KicksSuppressed++;
         }
 
         NextFetch();
@@ -1016,8 +988,6 @@ internal sealed class ShadowQueue : IDmaClient
                 left -= part;
             }
         }
-
-        _counters.BytesOut += chain.UsedLength;
     }
 
     private void CopyOutDone()
@@ -1097,12 +1067,7 @@ internal sealed class ShadowQueue : IDmaClient
             : (value & SplitVirtqueue.AvailableNoInterrupt) == 0;
         if (interrupt)
         {
-            _counters.Interrupts++;
             _port.Interrupt(0, _function, Index);
-        }
-        else
-        {
-            _counters.InterruptsSuppressed++;
         }
 
         if (_frozen)

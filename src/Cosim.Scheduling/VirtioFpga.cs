@@ -52,11 +52,6 @@ internal sealed class VirtioFpga
         _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
     }
 
-    public ReadOnlySpan<VirtioFunction> Functions => _functions;
-
-    /// <summary>Whether a back end's session is open.</summary>
-    public bool BackEndConnected => _backEnd is not null;
-
     /// <summary>Timestamp at which <see cref="CheckDeadline"/> is to be called, or null.</summary>
     public long? Deadline => _link.Deadline;
 

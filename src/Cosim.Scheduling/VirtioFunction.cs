@@ -76,15 +76,6 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     /// <summary>Whether the function has been described to host 1.</summary>
     public bool Described => _device is not null;
 
-    /// <summary>The function's queues.</summary>
-    public ReadOnlySpan<ShadowQueue> Queues => _queues;
-
-    /// <summary>Whether the driver has set DRIVER_OK since the last reset.</summary>
-    public bool DriverOk => _driverOk;
-
-    /// <summary>Whether the function waits for a reset because of an error.</summary>
-    public bool Failed => _failed;
-
     /// <summary>Takes what a back end offers. The first one describes the function; a later one has to fit that.</summary>
     public void Connect(BackEnd backEnd)
     {
