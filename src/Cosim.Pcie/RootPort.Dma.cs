@@ -104,6 +104,12 @@ public sealed partial class RootPort
         while (remaining > 0)
         {
             int part = TlpSplit.NextCompletion(address, remaining, function.MaxPayload);
+            if (_options.Completions is { } choice)
+            {
+                part = choice.Split(address, remaining, part);
+                notBefore += choice.Delay(request);
+            }
+
             byte lower = (byte)(address & 0x7F);
             int length = TlpWriter.CompletionData(
                 _packet, RoutingId.RootPort, request.RequesterId, request.Tag, remaining, lower, part, out Span<byte> data);

@@ -10,6 +10,9 @@ public sealed record RootPortOptions
     /// <summary>Cycles from a read request of the FPGA to the earliest beat of its completion.</summary>
     public ulong CompletionLatencyCycles { get; init; } = 16;
 
+    /// <summary>Chooses when and in which parts reads are completed; null: after <see cref="CompletionLatencyCycles"/> and in as few parts as may be.</summary>
+    public ICompletionChoice? Completions { get; init; }
+
     /// <summary>Cycles after which a request that was not completed ends with all ones.</summary>
     public ulong TimeoutCycles { get; init; } = 100_000;
 

@@ -37,8 +37,10 @@ public sealed partial class Bridge : IDisposable
     private readonly EventLoop _loop = new();
     private readonly IFpga _fpga;
     private readonly Port[] _ports;
-    private readonly ReportLimiter _reports;
-    private readonly Thread _thread;
+    private readonly Action<string> _report;
+    private readonly TimeProvider _time;
+    private readonly TaskEnds _ends;
+    private readonly Thread? _thread;
     private readonly Lock _postLock = new();
     private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private List<Action> _posted = [];
@@ -55,10 +57,17 @@ public sealed partial class Bridge : IDisposable
     /// <summary>Makes the FPGA and starts the bridge's thread.</summary>
     /// <exception cref="ArgumentException">Options that contradict each other or the FPGA.</exception>
     public Bridge(BridgeOptions options)
+        : this(options, stepped: false)
+    {
+        _thread = new Thread(Run) { Name = $"bridge {options.Name}", IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>A bridge without a thread, or one whose thread is yet to be started.</summary>
+    internal Bridge(BridgeOptions options, bool stepped)
     {
         _options = options;
         ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
-        _reports = new ReportLimiter(options.Log, TimeProvider.System);
         _fpga = options.MakeFpga(options.Fpga);
         if (options.Stimuli is { } stimuli)
         {
@@ -72,14 +81,14 @@ public sealed partial class Bridge : IDisposable
             throw new ArgumentException($"bridge {options.Name}: {options.Hosts.Count} hosts are given; the FPGA has {links} PCIe ports", nameof(options));
         }
 
+        _ends = new TaskEnds(stepped);
+        _time = stepped ? new SimulatedTime(_fpga, options.ClockHz) : TimeProvider.System;
+        _report = stepped ? options.Log ?? (_ => { }) : new ReportLimiter(options.Log, TimeProvider.System).Report;
         _ports = new Port[options.Hosts.Count];
         for (int i = 0; i < _ports.Length; i++)
         {
-            _ports[i] = new Port(_fpga, _loop, i, options.Hosts[i], options, _reports.Report);
+            _ports[i] = new Port(_fpga, _loop, i, options.Hosts[i], options, _ends, _report);
         }
-
-        _thread = new Thread(Run) { Name = $"bridge {options.Name}", IsBackground = true };
-        _thread.Start();
     }
 
     /// <summary>Ends when the sockets exist; fails if they cannot be made or the FPGA is lost at once.</summary>
@@ -132,12 +141,12 @@ public sealed partial class Bridge : IDisposable
     /// <exception cref="ObjectDisposedException">The bridge has stopped.</exception>
     public Task<T> Invoke<T>(Func<T> function)
     {
-        TaskCompletionSource<T> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource<T> done = _ends.Begin<T>();
         bool posted = Post(() =>
         {
             try
             {
-                done.SetResult(function());
+                _ = _ends.End(done, function());
             }
             catch (Exception e)
             {
@@ -195,7 +204,15 @@ public sealed partial class Bridge : IDisposable
 
         _stop = true;
         _loop.Wake();
-        _thread.Join();
+        if (_thread is null)
+        {
+            End();
+        }
+        else
+        {
+            _thread.Join();
+        }
+
         _fpga.Dispose();
         _loop.Dispose();
     }
@@ -204,15 +221,7 @@ public sealed partial class Bridge : IDisposable
     {
         try
         {
-            Discover();
-            foreach (Port port in _ports)
-            {
-                // Host 1 waits until its devices are described; host 2 describes them, and a user's own design needs nobody.
-                port.Listen(linkUp: _fpga.PortCount != 3 || port != _ports[0]);
-            }
-
-            StartVirtio();
-            SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
+            Begin();
             _started.SetResult();
             while (!_stop)
             {
@@ -227,24 +236,44 @@ public sealed partial class Bridge : IDisposable
             _failure = e.Message;
             if (!_started.TrySetException(e))
             {
-                _reports.Report($"bridge {_options.Name} ended: {e}");
+                _report($"bridge {_options.Name} ended: {e}");
             }
         }
         finally
         {
-            foreach (Port port in _ports)
-            {
-                port.Dispose();
-            }
-
-            SetState(BridgeState.Stopped);
-            lock (_postLock)
-            {
-                _ended = true;
-            }
-
-            RunPosted();
+            End();
         }
+    }
+
+    /// <summary>Looks at the FPGA and creates the sockets.</summary>
+    internal void Begin()
+    {
+        Discover();
+        foreach (Port port in _ports)
+        {
+            // Host 1 waits until its devices are described; host 2 describes them, and a user's own design needs nobody.
+            port.Listen(linkUp: _fpga.PortCount != 3 || port != _ports[0]);
+        }
+
+        StartVirtio();
+        SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
+    }
+
+    private void End()
+    {
+        foreach (Port port in _ports)
+        {
+            port.Dispose();
+        }
+
+        SetState(BridgeState.Stopped);
+        lock (_postLock)
+        {
+            _ended = true;
+        }
+
+        RunPosted();
+        _ends.Run();
     }
 
     private void Discover()
@@ -272,7 +301,7 @@ public sealed partial class Bridge : IDisposable
             return;
         }
 
-        _virtio = new VirtioFpga(_fpga, _options, _reports.Report, () =>
+        _virtio = new VirtioFpga(_fpga, _options, _time, _report, () =>
         {
             _ports[0].LinkUp = true;
             SetState(BridgeState.LinkUp);
@@ -303,37 +332,15 @@ public sealed partial class Bridge : IDisposable
         {
             while (true)
             {
-                ulong limit = _runLimit;
-                foreach (Port port in _ports)
-                {
-                    limit = Math.Min(limit, port.CyclesToTimeout());
-                }
-
-                RunResult result = _fpga.Run(limit, _options.CompletionLatencyCycles - 1);
-                while (_fpga.TryReceive(out FpgaPacket packet))
-                {
-                    Dispatch(packet);
-                }
-
-                if (result == RunResult.Failed)
-                {
-                    Fail();
-                    return true;
-                }
-
-                foreach (Port port in _ports)
-                {
-                    port.Tick(_fpga.Cycle, result == RunResult.Idle);
-                }
-
+                RunResult result = RunOnce(_runLimit);
                 long before = now;
                 now = Stopwatch.GetTimestamp();
-                if (result == RunResult.Idle)
+                if (result is RunResult.Idle or RunResult.Failed)
                 {
                     return true;
                 }
 
-                if (result == RunResult.Limit)
+                if (result == RunResult.Limit && _thread is not null)
                 {
                     _runLimit = now - before > s_slice ? Math.Max(_runLimit / 2, 64) : Math.Min(_runLimit * 2, 1 << 20);
                 }
@@ -348,6 +355,36 @@ public sealed partial class Bridge : IDisposable
         {
             _busyTicks += Stopwatch.GetTimestamp() - start;
         }
+    }
+
+    // Runs the clock up to an output or for so many cycles, and deals with what came out.
+    private RunResult RunOnce(ulong limit)
+    {
+        foreach (Port port in _ports)
+        {
+            limit = Math.Min(limit, port.CyclesToTimeout());
+        }
+
+        RunResult result = _fpga.Run(limit, _options.CompletionLatencyCycles - 1);
+        while (_fpga.TryReceive(out FpgaPacket packet))
+        {
+            Dispatch(packet);
+        }
+
+        if (result == RunResult.Failed)
+        {
+            Fail();
+        }
+        else
+        {
+            foreach (Port port in _ports)
+            {
+                port.Tick(_fpga.Cycle, result == RunResult.Idle);
+            }
+        }
+
+        _ends.Run();
+        return result;
     }
 
     private void Dispatch(in FpgaPacket packet)
@@ -382,7 +419,7 @@ public sealed partial class Bridge : IDisposable
         }
 
         _failure = _fpga.Failure ?? "the FPGA is lost";
-        _reports.Report($"bridge {_options.Name}: {_failure}");
+        _report($"bridge {_options.Name}: {_failure}");
         _virtio?.Abandon();
         foreach (Port port in _ports)
         {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga;
+using Cosim.Pcie;
 
 namespace Cosim.Scheduling;
 
@@ -41,6 +42,9 @@ public sealed record BridgeOptions
 
     /// <summary>Cycles from a request of the FPGA to its first completion, and from a management event to the scheduler's first command; at least 1.</summary>
     public uint CompletionLatencyCycles { get; init; } = 16;
+
+    /// <summary>How both root ports complete the FPGA's reads where they have a choice; null: in order, after <see cref="CompletionLatencyCycles"/>, in as few parts as may be.</summary>
+    public ICompletionChoice? Completions { get; init; }
 
     /// <summary>A read that is not completed in so many cycles answers all ones.</summary>
     public ulong CompletionTimeoutCycles { get; init; } = 100_000;

@@ -23,15 +23,16 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
     private readonly VfioFunction[] _clients = [];
     private readonly ProgramFunction[] _programs = [];
     private readonly ProgramMemory? _memory;
-    private readonly Transactions _transactions = new();
+    private readonly Transactions _transactions;
     private readonly TlpObservers _observers;
 
-    public Port(IFpga fpga, EventLoop loop, int number, HostOptions options, BridgeOptions bridge, Action<string> report)
+    public Port(IFpga fpga, EventLoop loop, int number, HostOptions options, BridgeOptions bridge, TaskEnds ends, Action<string> report)
     {
         _fpga = fpga;
         _loop = loop;
         _number = number;
         _options = options;
+        _transactions = new Transactions(ends);
         IPcieHost[] hosts;
         switch (options)
         {
@@ -46,7 +47,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
                 break;
             case ProgramHostOptions program:
                 _memory = new ProgramMemory(program.MemoryBytes);
-                _programs = [.. Enumerable.Range(0, options.Functions).Select(_ => new ProgramFunction(_memory, this))];
+                _programs = [.. Enumerable.Range(0, options.Functions).Select(_ => new ProgramFunction(_memory, this, ends))];
                 hosts = [.. _programs];
                 break;
             default:
@@ -59,6 +60,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
                 Name = $"port {number}",
                 CompletionLatencyCycles = bridge.CompletionLatencyCycles,
                 TimeoutCycles = bridge.CompletionTimeoutCycles,
+                Completions = bridge.Completions,
             },
             this,
             hosts,
@@ -122,6 +124,17 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
         }
     }
 
+    /// <summary>No packet is offered before this cycle, to which an idle FPGA may still have to be brought.</summary>
+    public ulong NotBefore
+    {
+        get;
+        set
+        {
+            field = value;
+            Cycle = Math.Max(Cycle, value);
+        }
+    }
+
     /// <summary>Whether the root port waits for nothing.</summary>
     public bool IsIdle => _rootPort.IsIdle;
 
@@ -157,7 +170,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
     public void FpgaReset() => _rootPort.ResetPort();
 
     /// <inheritdoc/>
-    public void Send(ReadOnlySpan<byte> tlp, ulong notBefore) => _fpga.Send(_number, tlp, notBefore);
+    public void Send(ReadOnlySpan<byte> tlp, ulong notBefore) => _fpga.Send(_number, tlp, Math.Max(notBefore, NotBefore));
 
     /// <inheritdoc/>
     public void Completed(ulong token, HostStatus status, ReadOnlySpan<byte> data)

@@ -13,6 +13,8 @@ internal sealed class ProgramMemory(int bytes)
 {
     private readonly byte[] _bytes = new byte[bytes];
 
+    public Span<byte> Bytes => _bytes;
+
     public bool TrySlice(ulong address, int length, out Span<byte> slice)
     {
         slice = default;
@@ -27,7 +29,7 @@ internal sealed class ProgramMemory(int bytes)
 }
 
 /// <summary>One function of a port whose host is played by a program: memory is an array, interrupts are kept until they are taken.</summary>
-internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link) : IPcieHost
+internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link, TaskEnds ends) : IPcieHost
 {
     private const int MostInterrupts = 4096;
 
@@ -79,7 +81,7 @@ internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link) : IPc
             return Task.FromResult(interrupt);
         }
 
-        TaskCompletionSource<HostInterrupt> waiting = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource<HostInterrupt> waiting = ends.Begin<HostInterrupt>();
         _ = cancellation.Register(() => waiting.TrySetCanceled(cancellation));
         _waiting.Enqueue(waiting);
         return waiting.Task;
@@ -89,7 +91,7 @@ internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link) : IPc
     {
         while (_waiting.TryDequeue(out TaskCompletionSource<HostInterrupt>? waiting))
         {
-            if (waiting.TrySetResult(interrupt))
+            if (ends.End(waiting, interrupt))
             {
                 return;
             }

@@ -9,7 +9,7 @@ namespace Cosim.Scheduling;
 public readonly record struct TransactionResult(HostStatus Status, byte[] Data);
 
 /// <summary>Transactions whose caller waits on a task.</summary>
-internal sealed class Transactions : IHostCompletion
+internal sealed class Transactions(TaskEnds ends) : IHostCompletion
 {
     private readonly Dictionary<ulong, TaskCompletionSource<TransactionResult>> _waiting = [];
     private ulong _next;
@@ -17,7 +17,7 @@ internal sealed class Transactions : IHostCompletion
     public Task<TransactionResult> Begin(out ulong token)
     {
         token = _next++;
-        TaskCompletionSource<TransactionResult> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource<TransactionResult> done = ends.Begin<TransactionResult>();
         _waiting.Add(token, done);
         return done.Task;
     }
@@ -26,7 +26,7 @@ internal sealed class Transactions : IHostCompletion
     {
         if (_waiting.Remove(token, out TaskCompletionSource<TransactionResult>? done))
         {
-            done.SetResult(new TransactionResult(status, data.ToArray()));
+            _ = ends.End(done, new TransactionResult(status, data.ToArray()));
         }
     }
 }

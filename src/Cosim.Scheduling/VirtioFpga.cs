@@ -18,14 +18,15 @@ internal sealed class VirtioFpga
     private readonly Action _linkUp;
     private readonly int _queues;
     private BackEnd? _backEnd;
-    private readonly TimeProvider _time = TimeProvider.System;
+    private readonly TimeProvider _time;
     private long _opened;
     private int _recalls;
     private int _session;
     private bool _abandoned;
 
-    public VirtioFpga(IFpga fpga, BridgeOptions options, Action<string> report, Action linkUp)
+    public VirtioFpga(IFpga fpga, BridgeOptions options, TimeProvider time, Action<string> report, Action linkUp)
     {
+        _time = time;
         _report = report;
         _linkUp = linkUp;
         _queues = options.Fpga.QueuesPerFunction;

@@ -59,7 +59,7 @@ public abstract class BridgeFixture(FpgaKind kind)
         }
     }
 
-    protected static string RepositoryRoot()
+    internal static string RepositoryRoot()
     {
         string? directory = TestContext.CurrentContext.TestDirectory;
         while (directory is not null && !File.Exists(Path.Combine(directory, "Cosim.sln")))

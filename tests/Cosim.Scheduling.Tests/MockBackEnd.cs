@@ -51,7 +51,10 @@ public sealed class MockBackEnd : IAsyncDisposable
     public async Task Start()
     {
         await Announce();
-        await WaitFor(() => _bridge.State == BridgeState.LinkUp);
+        while (_bridge.State != BridgeState.LinkUp)
+        {
+            _ = await ReadBar(RegisterMap.BackEnd.Status);
+        }
     }
 
     public async Task Announce()
@@ -61,7 +64,7 @@ public sealed class MockBackEnd : IAsyncDisposable
         await WriteBar(RegisterMap.BackEnd.Control, 1);
         if (_loop.IsCompleted)
         {
-            _loop = Task.Run(Run);
+            _loop = Run();
         }
     }
 
