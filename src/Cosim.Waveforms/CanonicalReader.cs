@@ -23,19 +23,23 @@ internal sealed class CanonicalReader
             throw Wrong($"'{next}'; expected '{CanonicalWave.Title}'");
         }
 
-        Advance();
-        while (next is not null && next.StartsWith("signal ", StringComparison.Ordinal))
+        HashSet<string> known = new(StringComparer.Ordinal);
+        for (Advance(); next is not null && (next.StartsWith("signal ", StringComparison.Ordinal) || next.StartsWith("stream ", StringComparison.Ordinal)); Advance())
         {
-            string declaration = next["signal ".Length..];
-            string path = declaration.Split(' ')[0];
-            if (!numbers.TryAdd(path, paths.Count))
+            string[] parts = next.Split(' ');
+            if (!known.Add(parts[1]))
             {
-                throw Wrong($"signal {path} is declared twice");
+                throw Wrong($"{parts[1]} is declared twice");
             }
 
-            paths.Add(path);
-            declarations.Add(declaration);
-            Advance();
+            paths.Add(parts[1]);
+            declarations.Add(next);
+        }
+
+        ShortNames = CanonicalWave.ShortNames(paths);
+        for (int i = 0; i < paths.Count; i++)
+        {
+            numbers[ShortNames[i]] = i;
         }
 
         Values = new string[paths.Count];
@@ -43,11 +47,14 @@ internal sealed class CanonicalReader
         Cycle = ReadCycle();
     }
 
-    /// <summary>Declarations of the signals in their order.</summary>
+    /// <summary>Lines that declare the streams and signals, in their order.</summary>
     public IReadOnlyList<string> Declarations => declarations;
 
-    /// <summary>Names of the signals in their order.</summary>
+    /// <summary>Names of the streams and paths of the signals, in their order.</summary>
     public IReadOnlyList<string> Paths => paths;
+
+    /// <summary>What they are called in the lines of changes, in their order.</summary>
+    public IReadOnlyList<string> ShortNames { get; }
 
     /// <summary>The cycle that <see cref="Apply"/> would go to; of the end, the number of cycles.</summary>
     public ulong Cycle { get; private set; }
@@ -55,10 +62,10 @@ internal sealed class CanonicalReader
     /// <summary>Whether no cycle is left.</summary>
     public bool AtEnd { get; private set; }
 
-    /// <summary>Values of the signals.</summary>
+    /// <summary>Values of the streams and signals.</summary>
     public string[] Values { get; }
 
-    /// <summary>Signals listed in the cycle applied last.</summary>
+    /// <summary>Streams and signals listed in the cycle applied last.</summary>
     public IReadOnlyList<int> Changed => changed;
 
     /// <summary>The packet described last.</summary>
@@ -69,24 +76,29 @@ internal sealed class CanonicalReader
     {
         changed.Clear();
         ulong cycle = Cycle;
-        for (Advance(); next is not null && next.StartsWith("  ", StringComparison.Ordinal); Advance())
+        int start = next!.IndexOf(' ', StringComparison.Ordinal);
+        do
         {
-            ReadOnlySpan<char> entry = next.AsSpan(2);
-            if (entry.StartsWith("# "))
+            ReadOnlySpan<char> entry = next.AsSpan(start + 1);
+            int comment = entry.IndexOf(" # ");
+            ReadOnlySpan<char> change = comment < 0 ? entry : entry[..comment];
+            int space = change.IndexOf(' ');
+            if (space < 0 || !numbers.TryGetValue(change[..space].ToString(), out int number))
             {
-                Packet = string.Create(CultureInfo.InvariantCulture, $"{entry[2..]} in cycle {cycle}");
-                continue;
+                throw Wrong($"'{next}'; expected a declared stream or signal and its value");
             }
 
-            int space = entry.IndexOf(' ');
-            if (space < 0 || !numbers.TryGetValue(entry[..space].ToString(), out int number))
-            {
-                throw Wrong($"'{next}'; expected a declared signal and its value");
-            }
-
-            Values[number] = entry[(space + 1)..].ToString();
+            Values[number] = change[(space + 1)..].ToString();
             changed.Add(number);
+            if (comment >= 0)
+            {
+                Packet = string.Create(CultureInfo.InvariantCulture, $"{paths[number]} {entry[(comment + 3)..]} in cycle {cycle}");
+            }
+
+            Advance();
+            start = 0;
         }
+        while (next is not null && next.StartsWith(' '));
 
         Cycle = ReadCycle();
         if (!AtEnd && Cycle <= cycle)
@@ -98,9 +110,9 @@ internal sealed class CanonicalReader
     private ulong ReadCycle()
     {
         AtEnd = next is not null && next.StartsWith("end ", StringComparison.Ordinal);
-        return next is not null && (AtEnd || next.StartsWith("cycle ", StringComparison.Ordinal))
-            && ulong.TryParse(next.AsSpan(next.IndexOf(' ', StringComparison.Ordinal) + 1), NumberStyles.None, CultureInfo.InvariantCulture, out ulong cycle)
-                ? cycle : throw Wrong($"'{next}'; expected 'cycle N' or 'end N'");
+        ReadOnlySpan<char> number = AtEnd ? next.AsSpan(4) : next.AsSpan(0, Math.Max(0, next?.IndexOf(' ', StringComparison.Ordinal) ?? 0));
+        return ulong.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out ulong cycle)
+            ? cycle : throw Wrong($"'{next}'; expected a cycle and a change, or 'end N'");
     }
 
     private void Advance()

@@ -15,14 +15,17 @@ public enum VcdItem
 
     /// <summary>A variable of bits has taken <see cref="VcdReader.Value"/>.</summary>
     Change,
+
+    /// <summary>A variable of text has taken <see cref="VcdReader.Value"/>.</summary>
+    TextChange,
 }
 
 /// <summary>Reads a four-state value change dump from front to back in bounded memory (IEEE 1364-2005, 18.2).</summary>
 /// <remarks>
 /// The declarations are read when the reader is made, one item with each <see cref="Read"/> after that, without allocating.
-/// Changes of reals and strings are passed over, as are comments and keywords that the standard does not know. GHDL's nine
-/// values of std_ulogic are taken: L is 0, H is 1, Z is z and the others are x. Whatever else is not in the standard is an
-/// error with its line.
+/// Changes of reals are passed over, as are comments and keywords that the standard does not know. GHDL's nine values of
+/// std_ulogic are taken (L is 0, H is 1, Z is z and the others are x), and so are its strings, with which it writes
+/// enumerations. Whatever else is not in the standard is an error with its line.
 /// </remarks>
 public sealed class VcdReader
 {
@@ -73,8 +76,8 @@ public sealed class VcdReader
     public int Code { get; private set; }
 
     /// <summary>
-    /// The new value, leftmost bit first, as long as the variable is wide: the characters 0, 1, x and z. Valid until the next
-    /// <see cref="Read"/>.
+    /// The new value, leftmost bit first, as long as the variable is wide: the characters 0, 1, x and z; of text, its
+    /// characters. Valid until the next <see cref="Read"/>.
     /// </summary>
     public ReadOnlySpan<byte> Value => value.AsSpan(0, width);
 
@@ -100,8 +103,15 @@ public sealed class VcdReader
                     }
 
                     break;
-                case (byte)'r' or (byte)'R' or (byte)'s' or (byte)'S':
-                    _ = Known(Expect("an identifier code after a real or string"));
+                case (byte)'r' or (byte)'R':
+                    _ = Known(Expect("an identifier code after a real"));
+                    break;
+                case (byte)'s' or (byte)'S':
+                    if (ReadText(token[1..]))
+                    {
+                        return true;
+                    }
+
                     break;
                 case (byte)'$':
                     PassKeyword(token);
@@ -193,6 +203,28 @@ public sealed class VcdReader
 
         int length = digits.Length;
         return Take(Known(Expect("an identifier code after a vector")), length);
+    }
+
+    private bool ReadText(ReadOnlySpan<byte> text)
+    {
+        // The identifier code's token takes the place of this one in the buffer.
+        if (value.Length < text.Length)
+        {
+            value = new byte[Math.Max(text.Length, value.Length * 2)];
+        }
+
+        text.CopyTo(value);
+        int length = text.Length;
+        int code = Known(Expect("an identifier code after a string"));
+        if (declared[code].Kind != VcdValueKind.Text)
+        {
+            return false;
+        }
+
+        width = length;
+        Code = code;
+        Item = VcdItem.TextChange;
+        return true;
     }
 
     /// <summary>Makes the digits in <see cref="raw"/> the value of a code; false if it is a real's or string's.</summary>

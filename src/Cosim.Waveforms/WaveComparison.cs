@@ -21,7 +21,7 @@ public static class WaveComparison
             string? found = given.Declarations.ElementAtOrDefault(i);
             if (declared != found)
             {
-                return new WaveDifference(null, string.Create(CultureInfo.InvariantCulture, $"signal {i}"), declared ?? "none", found ?? "none", null);
+                return new WaveDifference(null, string.Create(CultureInfo.InvariantCulture, $"line {i + 2} of the declarations"), declared ?? "none", found ?? "none", null);
             }
         }
 

@@ -13,8 +13,8 @@ internal sealed class WaveSampler
     private readonly List<SampledVariable> changed = [];
     private readonly SampledVariable clock;
     private readonly SampledVariable? reset;
-    private readonly Listed[] signals;
-    private readonly PacketGatherer[] streams;
+    private readonly ListedStream[] streams;
+    private readonly ListedSignal[] signals;
     private ulong cycle;
 
     public WaveSampler(VcdReader reader, WaveSelection selection, TextWriter output)
@@ -29,28 +29,38 @@ internal sealed class WaveSampler
         Dictionary<string, SampledVariable> byPath = new(StringComparer.Ordinal);
         foreach (WaveSignal signal in selection.Signals)
         {
-            if (!byPath.TryAdd(signal.Path, Sampled(found, signal.Path)))
+            if (!byPath.TryAdd(signal.Path, Sampled(found, signal.Path, signal.Literals)))
             {
                 throw new WaveformException(0, $"signal {signal.Path} is selected twice.");
             }
         }
 
         SampledVariable Chosen(string path) => byPath.TryGetValue(path, out SampledVariable? variable)
-            ? variable : throw new WaveformException(0, $"{path} is named by another signal or a stream, but is none of the signals selected.");
-        signals = [.. selection.Signals.Select(s => new Listed(s, byPath[s.Path], s.When is null ? null : Chosen(s.When)))];
-        streams = [.. selection.Streams.Select(s => new PacketGatherer(s, Chosen(s.Data), Chosen(s.Keep), Chosen(s.Last), Chosen(s.Valid), Chosen(s.Ready)))];
+            ? variable : throw new WaveformException(0, $"{path} is named by another signal, but is none of the signals selected.");
+        SampledVariable Part(string path) => Sampled(found, path);
+        string[] names = CanonicalWave.ShortNames([.. selection.Streams.Select(s => s.Name), .. selection.Signals.Select(s => s.Path)]);
+        streams = [.. selection.Streams.Select((s, i) => new ListedStream(
+            names[i], new PacketGatherer(s, Part(s.Data), Part(s.Keep), Part(s.Last), Part(s.Valid), Part(s.Ready))))];
+        signals = [.. selection.Signals.Select((s, i) => new ListedSignal(
+            s, names[streams.Length + i], byPath[s.Path], s.When is null ? null : Chosen(s.When)))];
     }
 
     public void Run()
     {
         Line(CanonicalWave.Title);
-        foreach (Listed signal in signals)
+        foreach (WaveStream stream in selection.Streams)
         {
-            string when = signal.Signal.When is { } condition ? $" when {condition}" : "";
-            Line(string.Create(CultureInfo.InvariantCulture, $"signal {signal.Signal.Path} {signal.Variable.Bits.Length}{when}"));
+            Line($"stream {stream.Name} {stream.Data} {stream.Keep} {stream.Last} {stream.Valid} {stream.Ready}");
         }
 
-        while (reader.Read())
+        foreach (ListedSignal signal in signals)
+        {
+            string type = signal.Signal.Literals is { } literals ? string.Join(' ', literals) : signal.Variable.Bits.Length.ToString(CultureInfo.InvariantCulture);
+            string when = signal.Signal.When is { } condition ? $" when {condition}" : "";
+            Line($"signal {signal.Signal.Path} {type}{when}");
+        }
+
+        while (cycle < selection.To && reader.Read())
         {
             if (reader.Item == VcdItem.Time)
             {
@@ -65,7 +75,14 @@ internal sealed class WaveSampler
                     changed.Add(variable);
                 }
 
-                reader.Value.CopyTo(variable.Bits);
+                if (reader.Item == VcdItem.TextChange)
+                {
+                    variable.SetLiteral(reader.Value);
+                }
+                else
+                {
+                    reader.Value.CopyTo(variable.Bits);
+                }
             }
         }
 
@@ -76,7 +93,7 @@ internal sealed class WaveSampler
     /// <summary>All changes of one time are known: the values before them are what a rising edge among them sees.</summary>
     private void EndStep()
     {
-        if (clock.Changed && clock.Before[^1] == '0' && clock.Bits[^1] == '1')
+        if (cycle < selection.To && clock.Changed && clock.Before[^1] == '0' && clock.Bits[^1] == '1')
         {
             Sample();
             cycle++;
@@ -97,46 +114,65 @@ internal sealed class WaveSampler
             return;
         }
 
-        bool titled = false;
-        foreach (Listed signal in signals)
+        bool listed = cycle >= selection.From;
+        bool first = true;
+        foreach (ListedStream stream in streams)
         {
-            if (signal.When is { } when && !when.Is('1'))
+            // What moves before the first cycle listed belongs to the packets, too.
+            bool moves = stream.Packets.Moves;
+            string? packet = stream.Packets.Take();
+            if (!listed)
             {
                 continue;
             }
 
-            if (signal.Given && signal.Variable.Settled.SequenceEqual(signal.Last))
+            string state = stream.Packets.State();
+            if (moves || state != stream.Last)
+            {
+                stream.Last = state;
+                Begin(stream.Name, ref first);
+                output.Write(state);
+                if (packet is not null)
+                {
+                    output.Write(" # ");
+                    output.Write(packet);
+                }
+
+                output.Write('\n');
+            }
+        }
+
+        if (!listed)
+        {
+            return;
+        }
+
+        foreach (ListedSignal signal in signals)
+        {
+            if ((signal.When is { } when && !when.Is('1')) || (signal.Given && signal.Variable.Settled.SequenceEqual(signal.Last)))
             {
                 continue;
             }
 
             signal.Variable.Settled.CopyTo(signal.Last);
             signal.Given = true;
-            Title(ref titled);
-            output.Write("  ");
-            output.Write(signal.Signal.Path);
-            output.Write(' ');
-            WaveValue.Write(signal.Last, output);
+            Begin(signal.Name, ref first);
+            WaveValue.Write(signal.Last, signal.Signal.Literals, output);
             output.Write('\n');
-        }
-
-        foreach (PacketGatherer stream in streams)
-        {
-            if (stream.Take() is { } text)
-            {
-                Title(ref titled);
-                Line($"  # {stream.Name} {text}");
-            }
         }
     }
 
-    private void Title(ref bool titled)
+    private void Begin(string name, ref bool first)
     {
-        if (!titled)
+        if (first)
         {
-            Line(string.Create(CultureInfo.InvariantCulture, $"cycle {cycle}"));
-            titled = true;
+            output.Write(cycle.ToString(CultureInfo.InvariantCulture));
+            first = false;
         }
+
+        output.Write(' ');
+        output.Write(name);
+        output.Write(' ');
     }
 
     private void Line(string text)
@@ -178,7 +214,7 @@ internal sealed class WaveSampler
         return null;
     }
 
-    private SampledVariable Sampled(Dictionary<string, VcdVariable> found, string path)
+    private SampledVariable Sampled(Dictionary<string, VcdVariable> found, string path, IReadOnlyList<string>? literals = null)
     {
         if (!found.TryGetValue(path, out VcdVariable? variable))
         {
@@ -187,14 +223,31 @@ internal sealed class WaveSampler
             throw new WaveformException(0, $"the waveform has no signal {selection.Top}.{path}{(others.Length > 0 ? $"; it has {string.Join(", ", others)}" : "")}.");
         }
 
-        return variable.Kind != VcdValueKind.Bits
-            ? throw new WaveformException(0, $"signal {path} is a {variable.Kind}; expected bits.")
-            : byCode[variable.Code] ??= new SampledVariable(variable.Width);
+        return variable.Kind switch
+        {
+            VcdValueKind.Bits when literals is null || variable.Width == SampledVariable.Width(literals)
+                => byCode[variable.Code] ??= new SampledVariable(variable.Width),
+            VcdValueKind.Bits => throw new WaveformException(0, $"signal {path} has {variable.Width} bits; expected {SampledVariable.Width(literals)} for {literals.Count} literals."),
+            VcdValueKind.Text when literals is not null => byCode[variable.Code] ??= new SampledVariable(SampledVariable.Width(literals), literals),
+            _ => throw new WaveformException(0, $"signal {path} is a {variable.Kind}; expected {(literals is null ? "bits" : "an enumeration")}."),
+        };
     }
 
-    private sealed class Listed(WaveSignal signal, SampledVariable variable, SampledVariable? when)
+    private sealed class ListedStream(string name, PacketGatherer packets)
+    {
+        public string Name { get; } = name;
+
+        public PacketGatherer Packets { get; } = packets;
+
+        /// <summary>State listed last.</summary>
+        public string? Last { get; set; }
+    }
+
+    private sealed class ListedSignal(WaveSignal signal, string name, SampledVariable variable, SampledVariable? when)
     {
         public WaveSignal Signal { get; } = signal;
+
+        public string Name { get; } = name;
 
         public SampledVariable Variable { get; } = variable;
 

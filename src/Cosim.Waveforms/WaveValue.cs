@@ -6,6 +6,25 @@ internal static class WaveValue
 {
     private const int GroupDigits = 8;
 
+    /// <summary>Writes bits as the literal whose position they are; where there is none, or no enumeration, as a number.</summary>
+    public static void Write(ReadOnlySpan<byte> bits, IReadOnlyList<string>? literals, TextWriter output)
+    {
+        int position = 0;
+        for (int i = 0; literals is not null && i < bits.Length && position < literals.Count; i++)
+        {
+            position = bits[i] is (byte)'0' or (byte)'1' ? (position << 1) | (bits[i] & 1) : literals.Count;
+        }
+
+        if (literals is not null && position < literals.Count)
+        {
+            output.Write(literals[position]);
+        }
+        else
+        {
+            Write(bits, output);
+        }
+    }
+
     /// <summary>Writes bits given as characters from the left. Groups of zeros on the left are left out.</summary>
     public static void Write(ReadOnlySpan<byte> bits, TextWriter output)
     {
@@ -26,12 +45,23 @@ internal static class WaveValue
         }
     }
 
-    /// <summary>Whether a value is what is expected; an <c>x</c> in what is expected stands for any digit.</summary>
+    /// <summary>
+    /// Whether a value is what is expected; an <c>x</c> in what is expected stands for any digit, and alone for any value. The
+    /// words of a stream's beat are matched one by one.
+    /// </summary>
     public static bool Matches(ReadOnlySpan<char> expected, ReadOnlySpan<char> actual)
     {
-        if (expected.SequenceEqual(actual))
+        if (expected.SequenceEqual(actual) || expected is "x")
         {
             return true;
+        }
+
+        int expectedWord = expected.IndexOf(' ');
+        int actualWord = actual.IndexOf(' ');
+        if (expectedWord >= 0 || actualWord >= 0)
+        {
+            return expectedWord >= 0 && actualWord >= 0 && Matches(expected[..expectedWord], actual[..actualWord])
+                && Matches(expected[(expectedWord + 1)..], actual[(actualWord + 1)..]);
         }
 
         int e = expected.Length;

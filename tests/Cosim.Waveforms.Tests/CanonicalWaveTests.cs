@@ -22,15 +22,16 @@ public sealed class CanonicalWaveTests
         $var reg 1 & last $end
         $var reg 1 ' valid $end
         $var reg 1 ( ready $end
+        $var string 8 + mode $end
         $scope module gen(0) $end $var reg 4 ) count[3:0] $end $upscope $end
         $upscope $end $upscope $end
         $enddefinitions $end
-        #0 0! 0" 1# bU $ bUU % U& U' U( bUUUU )
+        #0 0! 0" 1# bU $ bUU % U& U' U( bUUUU ) ss_idle +
         #2 1! 1" 0' 1( b0001 )
         #4 0! 0"
         #6 1! 1"
         #8 0! 0" 0#
-        #10 1! 1" 1' b11 % 0& b10000000000000000000000000001111 $ b0010 )
+        #10 1! 1" 1' b11 % 0& b10000000000000000000000000001111 $ b0010 ) ss_run +
         #12 0! 0"
         #14 1! 1" b01 % 1& bUUUUUUUUUUUUUUUUUUUUUUUUUUUUUUUU00000000000000001010101111001101 $
         #16 0! 0"
@@ -55,14 +56,15 @@ public sealed class CanonicalWaveTests
         $var wire 2 F keep [1:0] $end
         $var wire 64 G data [63:0] $end
         $var wire 1 H \RST_I $end
+        $var wire 2 I mode [1:0] $end
         $upscope $end $upscope $end
         $enddefinitions $end
-        #0 0A b0 B 0C 0D 0E b0 F b0 G 1H
+        #0 0A b0 B 0C 0D 0E b0 F b0 G 1H b0 I
         #1 b1 B 1C 1A
         #2 0A
         #3 1A
         #4 0H 0A
-        #5 b1010 B b10 B b10000000000000000000000000001111 G b11 F 1D 1A
+        #5 b1010 B b10 B b10000000000000000000000000001111 G b11 F 1D b1 I 1A
         #6 0A
         #7 b1010101111001101 G b1 F 1E 1A
         #8 0A
@@ -74,30 +76,25 @@ public sealed class CanonicalWaveTests
         """;
 
     private const string Canonical = """
-        cosim waveform 1
+        cosim waveform 2
+        stream s data keep last valid ready
         signal valid 1
-        signal ready 1
-        signal last 1 when valid
-        signal keep 2 when valid
         signal data 64 when valid
         signal gen_n1_count 4
-        cycle 2
-          valid 0
-          ready 1
-          gen_n1_count 1
-        cycle 3
-          valid 1
-          last 0
-          keep 3
-          data 8000000f
-          gen_n1_count 2
-        cycle 4
-          last 1
-          keep 1
-          data xxxxxxxx_0000abcd
-          # s 0F00008000000000CDAB0000
-        cycle 5
-          valid 0
+        signal mode S_IDLE S_RUN S_END
+        2 s idle
+         valid 0
+         gen_n1_count 1
+         mode S_IDLE
+        3 s 8000000f 00000000
+         valid 1
+         data 8000000f
+         gen_n1_count 2
+         mode S_RUN
+        4 s 0000abcd last # 0F00008000000000CDAB0000
+         data xxxxxxxx_0000abcd
+        5 s idle
+         valid 0
         end 6
 
         """;
@@ -107,7 +104,7 @@ public sealed class CanonicalWaveTests
         Top = "Dut",
         Clock = "clk_i",
         Reset = "rst_i",
-        Signals = [new("valid"), new("ready"), new("last", "valid"), new("keep", "valid"), new("data", "valid"), new("gen_n1_count")],
+        Signals = [new("valid"), new("data", "valid"), new("gen_n1_count"), new("mode", Literals: ["S_IDLE", "S_RUN", "S_END"])],
         Streams = [new("s", "data", "keep", "last", "valid", "ready", 8, packet => Convert.ToHexString(packet))],
     };
 
@@ -130,28 +127,26 @@ public sealed class CanonicalWaveTests
             WaveComparison.Describe(Write(Verilator), Canonical),
             Is.EqualTo("cycle 4, data: expected 0000abcd, actual xxxxxxxx_0000abcd (last packet: s 0F00008000000000CDAB0000 in cycle 4)"));
 
-    [TestCase("  ready 1", "  ready 0", "cycle 2, ready: expected 1, actual 0")]
-    [TestCase("0000abcd", "0000abce", "cycle 4, data: expected xxxxxxxx_0000abcd, actual xxxxxxxx_0000abce (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
+    [TestCase("s 0000abcd last", "s 0000abcd", "cycle 4, s: expected 0000abcd last, actual 0000abcd (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
+    [TestCase("s 0000abcd last", "s 0000abcd 00000000 last", "cycle 4, s: expected 0000abcd last, actual 0000abcd 00000000 last (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
+    [TestCase("s 0000abcd last", "s wait 0000abcd last", "cycle 4, s: expected 0000abcd last, actual wait 0000abcd last (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
+    [TestCase("data xxxxxxxx_0000abcd", "data xxxxxxxx_0000abce", "cycle 4, data: expected xxxxxxxx_0000abcd, actual xxxxxxxx_0000abce (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
     [TestCase("data 8000000f", "data 1_8000000f", "cycle 3, data: expected 8000000f, actual 1_8000000f")]
-    [TestCase("cycle 5\n", "cycle 6\n", "cycle 5, valid: expected 0, actual 1 (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
-    [TestCase("  gen_n1_count 2\n", "", "cycle 3, gen_n1_count: expected 2, actual 1")]
-    [TestCase("cycle 4\n", "cycle 4\n  gen_n1_count 7\n", "cycle 4, gen_n1_count: expected 2, actual 7 (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
+    [TestCase("mode S_RUN", "mode S_END", "cycle 3, mode: expected S_RUN, actual S_END")]
+    [TestCase("5 s idle\n valid 0\n", "6 s idle\n valid 0\n", "cycle 5, s: expected idle, actual 0000abcd last (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
+    [TestCase(" gen_n1_count 2\n", "", "cycle 3, gen_n1_count: expected 2, actual 1")]
+    [TestCase("5 s idle\n", "5 s idle\n gen_n1_count 7\n", "cycle 5, gen_n1_count: expected 2, actual 7 (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
     [TestCase("end 6", "end 7", "cycle 6, end: expected 6 cycles, actual 7 cycles (last packet: s 0F00008000000000CDAB0000 in cycle 4)")]
-    [TestCase("keep 2 when valid", "keep 3 when valid", "signal 3: expected keep 2 when valid, actual keep 3 when valid")]
-    [TestCase("signal gen_n1_count 4\n", "", "signal 5: expected gen_n1_count 4, actual none")]
-    public void FirstDifference_OneChange_IsNamed(string before, string after, string difference)
-    {
-        string canonical = before.StartsWith("signal gen", StringComparison.Ordinal)
-            ? Canonical.Replace("  gen_n1_count 1\n", "", StringComparison.Ordinal).Replace("  gen_n1_count 2\n", "", StringComparison.Ordinal)
-            : Canonical;
+    [TestCase("signal valid 1", "signal valid 2", "line 3 of the declarations: expected signal valid 1, actual signal valid 2")]
+    [TestCase(" # 0F00008000000000CDAB0000", "", null)]
+    public void FirstDifference_OneChange_IsNamed(string before, string after, string? difference)
+        => Assert.That(WaveComparison.Describe(Canonical, Canonical.Replace(before, after, StringComparison.Ordinal)), Is.EqualTo(difference));
 
-        Assert.That(WaveComparison.Describe(Canonical, canonical.Replace(before, after, StringComparison.Ordinal)), Is.EqualTo(difference));
-    }
-
-    [TestCase("cosim waveform 1", "something", "actual waveform, line 1: 'something'; expected 'cosim waveform 1'")]
-    [TestCase("  valid 0", "  value 0", "actual waveform, line 9: '  value 0'; expected a declared signal and its value")]
-    [TestCase("cycle 4", "cycle 3", "actual waveform, line 18: cycle 3 after cycle 3")]
-    [TestCase("end 6\n", "", "actual waveform, line 25: ''; expected 'cycle N' or 'end N'")]
+    [TestCase("cosim waveform 2", "something", "actual waveform, line 1: 'something'; expected 'cosim waveform 2'")]
+    [TestCase("5 s idle\n valid 0", "5 s idle\n value 0", "actual waveform, line 19: ' value 0'; expected a declared stream or signal and its value")]
+    [TestCase("\n4 s", "\n3 s", "actual waveform, line 16: cycle 3 after cycle 3")]
+    [TestCase("end 6\n", "", "actual waveform, line 20: ''; expected a cycle and a change, or 'end N'")]
+    [TestCase("signal data", "signal valid", "actual waveform, line 4: valid is declared twice")]
     public void FirstDifference_NoCanonicalForm_IsRefused(string before, string after, string message)
     {
         string broken = Canonical.Replace(before, after, StringComparison.Ordinal);
@@ -160,9 +155,21 @@ public sealed class CanonicalWaveTests
     }
 
     [Test]
+    public void Write_Window_BeginsWithAllValuesAndKnowsThePacketsBefore()
+        => Assert.That(Write(Ghdl, Selection with { From = 4, To = 5 }), Does.EndWith("""
+            4 s 0000abcd last # 0F00008000000000CDAB0000
+             valid 1
+             data xxxxxxxx_0000abcd
+             gen_n1_count 2
+             mode S_RUN
+            end 5
+
+            """));
+
+    [Test]
     public void Write_SignalThatIsNotThere_NamesItAndItsLikes()
     {
-        WaveSelection selection = Selection with { Signals = [new("inner.count")], Streams = [] };
+        WaveSelection selection = Selection with { Signals = [new("inner.count")] };
 
         Assert.That(() => Write(Ghdl, selection), Throws.InstanceOf<WaveformException>().With.Message.EqualTo("the waveform has no signal Dut.inner.count; it has gen_n1_count."));
         Assert.That(() => Write(Ghdl, selection with { Top = "du" }), Throws.InstanceOf<WaveformException>().With.Message.Contains("no scope du"));

@@ -14,7 +14,8 @@ public sealed class EnumerationTests(FpgaKind kind)
     private static readonly WaveSelection Selection = FpgaWaves.Pins(
         "fpga_inst.p0_requester",
         "fpga_inst.p0_bme",
-        "fpga_inst.port0_inst.memory_enable");
+        "fpga_inst.port0_inst.memory_enable",
+        "fpga_inst.port0_inst.completer_inst.state");
 
     [Test]
     public void Enumeration()
@@ -31,7 +32,7 @@ public sealed class EnumerationTests(FpgaKind kind)
 
         Assert.That(
             WaveComparison.Describe(wave, other),
-            Does.Match("^cycle [0-9]+, p0_rx_data_i: expected 0100002c_.*, actual 01000028_.*last packet: p0_rx CfgRd0 01:00.0 0x028"));
+            Does.Match("^cycle [0-9]+, p0_rx: expected 04000001 [0-9a-f]{8} 0100002c last, actual 04000001 [0-9a-f]{8} 01000028 last .last packet: p0_rx CfgRd0 01:00.0 0x028"));
     }
 
     private static void Enumerate(IFpga fpga) => Enumerate(fpga, subsystemOffset: 0x2C).Settle();

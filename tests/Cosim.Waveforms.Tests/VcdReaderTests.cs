@@ -44,7 +44,7 @@ public sealed class VcdReaderTests
 
         Assert.That(Items(Declarations + Changes), Is.EqualTo(new[]
         {
-            "#0", "0=0", "1=xxxxxxxx", "#7", "0=1", "1=00000101", "1=xzx0101x", "#18446744073709551615", "1=zzzzzzzz",
+            "#0", "0=0", "1=xxxxxxxx", "3=IDLE", "#7", "0=1", "1=00000101", "1=xzx0101x", "#18446744073709551615", "1=zzzzzzzz",
         }));
     }
 

@@ -223,7 +223,7 @@ public sealed class NativeFpga : IFpga
             {
                 WaveFormat.Fst => [$"--fst={wave}"],
                 WaveFormat.Ghw => [$"--wave={wave}"],
-                _ => [$"--vcd={wave}", "--vcd-nodate"],
+                _ => [$"--vcd={wave}", "--vcd-nodate", "--vcd-enums"],
             };
             return new ChildSimulator(program, folder, [.. arguments, "--assert-level=error", "--ieee-asserts=disable-at-0", .. waves], region, options.HangSeconds);
         };
