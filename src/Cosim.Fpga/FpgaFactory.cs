@@ -30,6 +30,11 @@ public static class FpgaFactory
             throw new ArgumentException($"The reference model has no signals for the waveform '{file}': choose Verilator or GHDL.", nameof(options));
         }
 
+        if (options.Pauses != default)
+        {
+            throw new ArgumentException("The reference model makes no pauses on its streams: choose Verilator or GHDL.", nameof(options));
+        }
+
         return new ReferenceModel(options);
     }
 }

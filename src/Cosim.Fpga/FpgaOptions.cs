@@ -34,6 +34,12 @@ public enum WaveFormat
 /// <param name="IdleCycles">For a top without <c>busy_o</c>: cycles without traffic after which it counts as idle; null: it has <c>busy_o</c>.</param>
 public sealed record FpgaDesign(string Top, IReadOnlyList<string> Files, int Ports, uint? IdleCycles);
 
+/// <summary>Pauses on the streams, in cycles out of 256; in fixed cycles that depend on the seed only (<c>hdl/STIMULI.md</c>, "Back-pressure").</summary>
+/// <param name="Into">Cycles in which no beat is offered to the FPGA.</param>
+/// <param name="OutOf">Cycles in which no beat is taken from it.</param>
+/// <param name="Seed">Chooses the cycles.</param>
+public readonly record struct LinkPauses(byte Into, byte OutOf, ulong Seed);
+
 /// <summary>What is needed to make an FPGA.</summary>
 public sealed record FpgaOptions
 {
@@ -57,6 +63,9 @@ public sealed record FpgaOptions
 
     /// <summary>Size of the scratch memory in bytes, a power of two.</summary>
     public int ScratchBytes { get; init; } = 65536;
+
+    /// <summary>Pauses on the streams of a simulator; none unless given. The reference model makes none.</summary>
+    public LinkPauses Pauses { get; init; }
 
     /// <summary>Waveform file to write, or null.</summary>
     public string? WaveFile { get; init; }

@@ -27,6 +27,12 @@ public interface IStimuliLog
     /// <summary>The FPGA was reset.</summary>
     /// <param name="cycle">The FPGA's cycle when the reset began.</param>
     void Reset(ulong cycle);
+
+    /// <summary>Nothing more will cross the boundary, or be told.</summary>
+    /// <param name="cycle">The FPGA's cycle: those before it have been run.</param>
+    void End(ulong cycle)
+    {
+    }
 }
 
 /// <summary>An FPGA whose boundary is logged.</summary>
@@ -68,5 +74,9 @@ internal sealed class LoggedFpga(IFpga fpga, IStimuliLog log) : IFpga
         fpga.Reset();
     }
 
-    public void Dispose() => fpga.Dispose();
+    public void Dispose()
+    {
+        log.End(fpga.Cycle);
+        fpga.Dispose();
+    }
 }

@@ -137,9 +137,3 @@ internal sealed unsafe class LinkRegion : IDisposable
 
     private ref uint Field(int offset) => ref *(uint*)(memory + offset);
 }
-
-/// <summary>Pauses that the link makes on the streams, in cycles out of 256; in fixed cycles that depend on the seed only.</summary>
-/// <param name="Into">Cycles in which no beat is offered to the FPGA.</param>
-/// <param name="OutOf">Cycles in which no beat is taken from it.</param>
-/// <param name="Seed">Chooses the cycles.</param>
-internal readonly record struct LinkPauses(byte Into, byte OutOf, ulong Seed);

@@ -53,9 +53,9 @@ public sealed class NativeFpga : IFpga
     /// <summary>Builds the simulator where it is not built yet, starts it and resets the FPGA.</summary>
     /// <exception cref="FpgaBuildException">It does not build or does not start.</exception>
     /// <exception cref="ArgumentException">The options ask for what a simulator cannot be or do.</exception>
-    public static NativeFpga Create(FpgaOptions options) => Create(options, default);
+    public static NativeFpga Create(FpgaOptions options) => Create(options, options.Pauses);
 
-    /// <summary>As above, with pauses on the streams.</summary>
+    /// <summary>As above, with these pauses on the streams instead of the options'.</summary>
     internal static NativeFpga Create(FpgaOptions options, LinkPauses pauses)
     {
         bool ghdl = options.Kind == FpgaKind.Ghdl;
