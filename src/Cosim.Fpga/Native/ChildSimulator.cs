@@ -8,16 +8,19 @@ namespace Cosim.Fpga.Native;
 internal sealed class ChildSimulator : ISimulator
 {
     private const int KeptLines = 12;
-    private const int ShortestSpin = 4;
-    private const int LongestSpin = 256;
+    private const int ChecksPerClock = 8;
     private const int PollMilliseconds = 50;
     private const int QuitMilliseconds = 10_000;
+
+    // Ticks of Stopwatch: the time in which GHDL runs the 16 cycles between an output and its earliest answer.
+    private static readonly long s_longestSpin = Stopwatch.Frequency / 5000;
+    private static readonly long s_shortestSpin = s_longestSpin / 64;
 
     private readonly LinkRegion region;
     private readonly Process process;
     private readonly double hangSeconds;
     private readonly Queue<string> lines = new();
-    private int spins = LongestSpin;
+    private long spin = s_longestSpin / 8;
 
     /// <summary>Starts the process.</summary>
     /// <exception cref="FpgaBuildException">The program cannot be started.</exception>
@@ -56,24 +59,33 @@ internal sealed class ChildSimulator : ISimulator
     public string? Execute()
     {
         uint number = Ring();
-        // The simulator is asked for little at a time while a guest waits for an answer, and for much when it runs alone:
-        // spin only as long as that has been of use lately.
-        for (int i = 0; i < spins; i++)
+        long start = Stopwatch.GetTimestamp();
+        while (true)
         {
-            if (Volatile.Read(ref region.Answer) == number)
+            for (int i = 0; i < ChecksPerClock; i++)
             {
-                spins = Math.Min(LongestSpin, spins * 2);
-                return null;
+                if (Volatile.Read(ref region.Answer) == number)
+                {
+                    return null;
+                }
+
+                Thread.SpinWait(1);
             }
 
-            Thread.SpinWait(8);
+            if (Stopwatch.GetTimestamp() - start > spin)
+            {
+                break;
+            }
         }
 
-        spins = Math.Max(ShortestSpin, spins / 2);
         Volatile.Write(ref region.AnswerSleeper, 1);
         Interlocked.MemoryBarrier();
         string? failure = Sleep(number);
         Volatile.Write(ref region.AnswerSleeper, 0);
+
+        // The simulator is asked for little at a time while a guest waits for an answer, and for much when it runs alone: spinning
+        // is worth as much as it would have saved this sleep.
+        spin = Stopwatch.GetTimestamp() - start <= s_longestSpin ? Math.Min(s_longestSpin, spin * 2) : Math.Max(s_shortestSpin, spin / 2);
         return failure;
     }
 

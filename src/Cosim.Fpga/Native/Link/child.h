@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 // The parent holds the other end of standard input. Its end means that the parent is gone, however it went; a death signal
@@ -65,25 +66,33 @@ static inline void cosim_relax(void) {
 #endif
 }
 
-// Waits for the request after number `last`; gives its number. Spins a little, as long as spinning has been of use lately,
-// and then sleeps: guests share these cores.
+static inline int64_t cosim_nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+// Waits for the request after number `last`; gives its number. Spins for a time and then sleeps: guests share these cores. The
+// time grows with each sleep that spinning could have saved and shrinks with each that it could not.
 static uint32_t cosim_wait(struct cosim_region *r, uint32_t last) {
-  enum { SHORTEST = 16, LONGEST = 1024 };
-  static uint32_t spins = LONGEST;
+  enum { SHORTEST = 2000, LONGEST = 200000, CHECKS_PER_CLOCK = 16 }; // ns
+  static int64_t spin = LONGEST / 8;
   uint32_t now;
-  for (uint32_t i = 0; i < spins; i++) {
-    now = __atomic_load_n(&r->request, __ATOMIC_ACQUIRE);
-    if (now != last) {
-      if (spins < LONGEST) spins *= 2;
-      return now;
+  int64_t start = cosim_nanoseconds();
+  do {
+    for (int i = 0; i < CHECKS_PER_CLOCK; i++) {
+      now = __atomic_load_n(&r->request, __ATOMIC_ACQUIRE);
+      if (now != last) return now;
+      cosim_relax();
     }
-    cosim_relax();
-  }
-  if (spins > SHORTEST) spins /= 2;
+  } while (cosim_nanoseconds() - start < spin);
   __atomic_store_n(&r->request_sleeper, 1, __ATOMIC_SEQ_CST);
   while ((now = __atomic_load_n(&r->request, __ATOMIC_SEQ_CST)) == last)
     syscall(SYS_futex, &r->request, FUTEX_WAIT, last, NULL, NULL, 0);
   __atomic_store_n(&r->request_sleeper, 0, __ATOMIC_RELAXED);
+  bool brief = cosim_nanoseconds() - start <= LONGEST;
+  if (brief && spin < LONGEST) spin *= 2;
+  if (!brief && spin > SHORTEST) spin /= 2;
   return now;
 }
 
