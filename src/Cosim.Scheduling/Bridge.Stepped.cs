@@ -42,6 +42,9 @@ public sealed partial class Bridge
         }
     }
 
+    /// <summary>Gives the FPGA a TLP that the root port knows nothing of.</summary>
+    internal void Inject(int port, ReadOnlySpan<byte> tlp) => _ports[port].Send(tlp, 0);
+
     /// <summary>The memory of the host that a program plays.</summary>
     internal Span<byte> Memory(int port) => Programmed(port).Memory.Bytes;
 }

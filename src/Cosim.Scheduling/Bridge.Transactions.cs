@@ -58,6 +58,20 @@ public sealed partial class Bridge
         return true;
     });
 
+    /// <summary>Masks MSI-X vectors of a function again; MSI-X Enable falls with the last one.</summary>
+    public Task DisarmVectors(int port, int function, int start, int count) => Invoke(() =>
+    {
+        Programmed(port).DisarmVectors(function, start, count);
+        return true;
+    });
+
+    /// <summary>Lets INTx of a function interrupt again: it is masked from each interrupt on, as by an interrupt controller. A line that is still high does so at once.</summary>
+    public Task UnmaskIntx(int port, int function) => Invoke(() =>
+    {
+        Programmed(port).UnmaskIntx(function);
+        return true;
+    });
+
     /// <summary>Adds an observer of every TLP of a port. It is called on the bridge's thread.</summary>
     public Task Observe(int port, ITlpObserver observer) => Invoke(() =>
     {

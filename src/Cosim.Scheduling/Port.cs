@@ -229,6 +229,18 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
         _rootPort.ArmVectors(function, start, count);
     }
 
+    public void DisarmVectors(int function, int start, int count)
+    {
+        Check(function);
+        _rootPort.DisarmVectors(function, start, count);
+    }
+
+    public void UnmaskIntx(int function)
+    {
+        Check(function);
+        _rootPort.UnmaskIntx(function);
+    }
+
     public void Observe(ITlpObserver observer) => _observers.Add(observer);
 
     public void EndObservation(ITlpObserver observer) => _observers.Remove(observer);

@@ -67,6 +67,14 @@ public sealed class SteppedBridge : IDisposable
     /// <param name="port">Port number.</param>
     public Span<byte> Memory(int port) => Bridge.Memory(port);
 
+    /// <summary>
+    /// Gives the FPGA a TLP, legal or not, behind the root port's back: a completion of it is dropped there as unexpected (the root port's
+    /// own tags are 0 to 31), an observer of the port sees it.
+    /// </summary>
+    /// <param name="port">Port number.</param>
+    /// <param name="tlp">16 bytes of header and the payload (<c>hdl/CONTRACT.md</c>, section 2).</param>
+    public void Inject(int port, ReadOnlySpan<byte> tlp) => Bridge.Inject(port, tlp);
+
     /// <summary>Has an action done before a cycle is run; what it sends is offered in this cycle. Actions of one cycle are done in the order given.</summary>
     /// <param name="cycle">The cycle; one that is over means the next one.</param>
     /// <param name="action">What is done.</param>
