@@ -59,7 +59,7 @@ internal static class VirtioWaves
     /// <summary>Every field of a queue; sizes that are taken and that are not; queue_enable; a queue with limit 0 and one beyond the last.</summary>
     public static void QueueSetUp(Scenario s)
     {
-        s.Show("functions_inst.state", "functions_inst.q_job");
+        s.Show("functions_inst.state");
         VirtioDriver driver = new VirtioDriver(s.Ports, 0).Describe(Offered).Enable();
         s.Begin();
         driver.SetCommon(VirtioDriver.QueueSelect, 2, 2);
@@ -316,7 +316,7 @@ internal static class VirtioWaves
     /// <summary>48 notifications of three queues as fast as the port takes them: merged, the last value of each is told.</summary>
     public static void NotifyStorm(Scenario s)
     {
-        s.Show("functions_inst.notify_mark", "functions_inst.notify_recent");
+        s.Show("functions_inst.notify_mark");
         VirtioDriver driver = new VirtioDriver(s.Ports, 0).Start();
         s.Begin();
         for (uint i = 1; i <= 48; i++)
