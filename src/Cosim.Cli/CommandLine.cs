@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.CommandLine;
 using Cosim.Cli.Commands;
+using Cosim.Cli.Commands.Wave;
 using Cosim.Guests;
 using Cosim.Server;
 using Cosim.Server.Scenarios;
+using Cosim.Waveforms;
 using Grpc.Core;
 
 namespace Cosim.Cli;
@@ -31,6 +33,7 @@ public static class CommandLine
             WatchCommand.Create(output),
             DoctorCommand.Create(output),
             RunCommand.Create(output),
+            WaveCommand.Create(output),
         };
         InvocationConfiguration configuration = new()
         {
@@ -53,7 +56,7 @@ public static class CommandLine
             await error.WriteLineAsync($"cosim: {e.Status.Detail}");
             return 1;
         }
-        catch (Exception e) when (e is ScenarioException or BridgeException or GuestException or FormatException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is ScenarioException or BridgeException or GuestException or WaveformException or GoldenMismatchException or FormatException or IOException or UnauthorizedAccessException)
         {
             await error.WriteLineAsync($"cosim: {e.Message}");
             return 1;

@@ -11,6 +11,7 @@ internal sealed class CanonicalReader
     private readonly List<string> declarations = [];
     private readonly List<string> paths = [];
     private readonly List<int> changed = [];
+    private readonly List<(int Stream, string Text)> packets = [];
     private string? next;
     private long line;
 
@@ -68,6 +69,9 @@ internal sealed class CanonicalReader
     /// <summary>Streams and signals listed in the cycle applied last.</summary>
     public IReadOnlyList<int> Changed => changed;
 
+    /// <summary>Packets described in the cycle applied last.</summary>
+    public IReadOnlyList<(int Stream, string Text)> Packets => packets;
+
     /// <summary>The packet described last.</summary>
     public string? Packet { get; private set; }
 
@@ -75,6 +79,7 @@ internal sealed class CanonicalReader
     public void Apply()
     {
         changed.Clear();
+        packets.Clear();
         ulong cycle = Cycle;
         int start = next!.IndexOf(' ', StringComparison.Ordinal);
         do
@@ -92,6 +97,7 @@ internal sealed class CanonicalReader
             changed.Add(number);
             if (comment >= 0)
             {
+                packets.Add((number, entry[(comment + 3)..].ToString()));
                 Packet = string.Create(CultureInfo.InvariantCulture, $"{paths[number]} {entry[(comment + 3)..]} in cycle {cycle}");
             }
 

@@ -11,41 +11,39 @@ public static class WaveComparison
     /// <param name="actual">Canonical form; an <c>x</c> digit in it is a difference where a definite one is expected.</param>
     /// <returns>The difference, or null where there is none.</returns>
     /// <exception cref="WaveformException">One of them is no canonical form.</exception>
-    public static WaveDifference? FirstDifference(TextReader expected, TextReader actual)
+    public static WaveDifference? FirstDifference(TextReader expected, TextReader actual) => Differences(expected, actual).FirstOrDefault();
+
+    /// <summary>Lists all differences as <see cref="FirstDifference"/> finds them, reading on only when the next one is asked for.</summary>
+    /// <exception cref="WaveformException">One of them is no canonical form.</exception>
+    public static IEnumerable<WaveDifference> Differences(TextReader expected, TextReader actual)
     {
-        CanonicalReader wanted = Reader(expected, "expected waveform");
-        CanonicalReader given = Reader(actual, "actual waveform");
-        for (int i = 0; i < Math.Max(wanted.Declarations.Count, given.Declarations.Count); i++)
+        WaveWalk walk = new(expected, actual);
+        if (walk.Declared is { } signal)
         {
-            string? declared = wanted.Declarations.ElementAtOrDefault(i);
-            string? found = given.Declarations.ElementAtOrDefault(i);
-            if (declared != found)
+            yield return new WaveDifference(
+                null,
+                string.Create(CultureInfo.InvariantCulture, $"line {signal + 2} of the declarations"),
+                walk.Expected.Declarations.ElementAtOrDefault(signal) ?? "none",
+                walk.Actual.Declarations.ElementAtOrDefault(signal) ?? "none",
+                null);
+            yield break;
+        }
+
+        while (walk.Next())
+        {
+            foreach (int number in walk.Different)
             {
-                return new WaveDifference(null, string.Create(CultureInfo.InvariantCulture, $"line {i + 2} of the declarations"), declared ?? "none", found ?? "none", null);
+                yield return At(walk, number);
             }
         }
 
-        SortedSet<int> touched = [];
-        while (!wanted.AtEnd || !given.AtEnd)
+        if (End(walk) is { } end)
         {
-            touched.Clear();
-            ulong cycle = wanted.AtEnd ? given.Cycle : given.AtEnd ? wanted.Cycle : Math.Min(wanted.Cycle, given.Cycle);
-            Step(wanted, cycle, touched, "expected waveform");
-            Step(given, cycle, touched, "actual waveform");
-            foreach (int signal in touched)
-            {
-                if (!WaveValue.Matches(wanted.Values[signal], given.Values[signal]))
-                {
-                    return new WaveDifference(cycle, wanted.Paths[signal], wanted.Values[signal], given.Values[signal], given.Packet);
-                }
-            }
+            yield return end;
         }
-
-        return wanted.Cycle == given.Cycle ? null : new WaveDifference(
-            Math.Min(wanted.Cycle, given.Cycle), "end", $"{wanted.Cycle} cycles", $"{given.Cycle} cycles", given.Packet);
     }
 
-    /// <summary>The same for texts, as one line for <see cref="GoldenFile"/>; null where there is no difference.</summary>
+    /// <summary>The first difference of texts, as one line for <see cref="GoldenFile"/>; null where there is none.</summary>
     public static string? Describe(string expected, string actual)
     {
         using StringReader wanted = new(expected);
@@ -53,30 +51,11 @@ public static class WaveComparison
         return FirstDifference(wanted, given)?.ToString();
     }
 
-    private static CanonicalReader Reader(TextReader text, string which) => Named(which, () => new CanonicalReader(text));
+    /// <summary>A difference in the cycle that the walk has reached.</summary>
+    internal static WaveDifference At(WaveWalk walk, int signal)
+        => new(walk.Cycle, walk.Expected.Paths[signal], walk.Expected.Values[signal], walk.Actual.Values[signal], walk.Actual.Packet);
 
-    private static void Step(CanonicalReader reader, ulong cycle, SortedSet<int> touched, string which)
-    {
-        if (!reader.AtEnd && reader.Cycle == cycle)
-        {
-            _ = Named(which, () =>
-            {
-                reader.Apply();
-                return 0;
-            });
-            touched.UnionWith(reader.Changed);
-        }
-    }
-
-    private static T Named<T>(string which, Func<T> read)
-    {
-        try
-        {
-            return read();
-        }
-        catch (WaveformException exception)
-        {
-            throw new WaveformException(0, $"{which}, {exception.Message}");
-        }
-    }
+    /// <summary>The difference in length, after the last cycle.</summary>
+    internal static WaveDifference? End(WaveWalk walk) => walk.Expected.Cycle == walk.Actual.Cycle ? null : new WaveDifference(
+        Math.Min(walk.Expected.Cycle, walk.Actual.Cycle), "end", $"{walk.Expected.Cycle} cycles", $"{walk.Actual.Cycle} cycles", walk.Actual.Packet);
 }

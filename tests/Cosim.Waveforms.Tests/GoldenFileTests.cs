@@ -5,6 +5,8 @@ namespace Cosim.Waveforms.Tests;
 [TestFixture]
 public sealed class GoldenFileTests
 {
+    private const string Wave = "cosim waveform 2\nsignal a 8\n3 a 1\nend 4\n";
+
     private string folder = "";
 
     [SetUp]
@@ -59,6 +61,43 @@ public sealed class GoldenFileTests
 
         Assert.That(Files(), Is.EqualTo(new[] { "Class.Method.verified.txt" }));
         Golden().Check("a\n");
+    }
+
+    [Test]
+    public void Check_Waveform_DrawsTheDifferenceAndRemovesThePictureWhenItIsGone()
+    {
+        GoldenFile file = Golden();
+        File.WriteAllText(file.VerifiedPath, Wave);
+
+        Assert.That(() => file.Check(Wave.Replace("3 a 1", "3 a 0", StringComparison.Ordinal)), Throws.InstanceOf<GoldenMismatchException>()
+            .With.Message.Contains("cycle 3, a: expected 1, actual 0").And.Message.Contains($"picture: {file.PicturePath}"));
+        Assert.That(File.ReadAllText(file.PicturePath), Does.StartWith("<svg ").And.Contain("cycle 3, a: expected 1, actual 0"));
+
+        file.Check(Wave);
+        Assert.That(Files(), Is.EqualTo(new[] { "Class.Method.verified.txt" }));
+    }
+
+    [Test]
+    public void Accept_Folder_MovesWhatWasReceivedAndNothingElse()
+    {
+        Directory.CreateDirectory(Path.Combine(folder, "sub", "obj"));
+        File.WriteAllText(Path.Combine(folder, "A.verified.txt"), Wave);
+        File.WriteAllText(Path.Combine(folder, "A.received.txt"), Wave.Replace("3 a 1", "3 a 0", StringComparison.Ordinal));
+        File.WriteAllText(Path.Combine(folder, "A.received.svg"), "picture");
+        File.WriteAllText(Path.Combine(folder, "sub", "B.received.txt"), "new");
+        File.WriteAllText(Path.Combine(folder, "sub", "obj", "C.received.txt"), "copy of the build");
+
+        IReadOnlyList<GoldenPair> pairs = GoldenFolder.Received([folder]);
+        Assert.That(pairs.Select(p => p.Difference()), Is.EqualTo(new[] { "cycle 3, a: expected 1, actual 0", "nothing is kept yet" }));
+        Assert.That(() => GoldenFolder.Accept(pairs, name => name == "CI" ? "true" : null), Throws.InstanceOf<GoldenMismatchException>());
+        Assert.That(pairs.All(p => File.Exists(p.ReceivedPath)), "CI changes nothing");
+
+        GoldenFolder.Accept(pairs, _ => null);
+        Assert.That(Files(), Is.EqualTo(new[] { "A.verified.txt" }));
+        Assert.That(File.ReadAllText(Path.Combine(folder, "A.verified.txt")), Does.Contain("a 0"));
+        Assert.That(File.ReadAllText(Path.Combine(folder, "sub", "B.verified.txt")), Is.EqualTo("new"));
+        Assert.That(GoldenFolder.Received([folder]), Is.Empty);
+        Assert.That(() => GoldenFolder.Received([Path.Combine(folder, "none")]), Throws.InstanceOf<FileNotFoundException>());
     }
 
     [TestCase("1")]
