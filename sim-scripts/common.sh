@@ -46,3 +46,12 @@ publish_back_end() {
     rm -rf "$to"
     mv "$to.partial" "$to"
 }
+
+# hdl_regression COMMAND ARGUMENTS: runs tests/Cosim.Regression, which it builds first.
+hdl_regression() {
+    local log=$work/build/regression.log
+    mkdir -p "$work/build"
+    dotnet build "$repo/tests/Cosim.Regression" -c Release --verbosity quiet >"$log" 2>&1 ||
+        fail "the regression's program does not build: $(grep -m 3 -E 'error' "$log" | tr '\n' ' ')The whole output is in $log."
+    exec nice -n 10 dotnet "$repo/tests/Cosim.Regression/bin/Release/net10.0/Cosim.Regression.dll" "$@"
+}

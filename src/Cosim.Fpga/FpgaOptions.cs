@@ -84,4 +84,9 @@ public sealed record FpgaOptions
 
     /// <summary>Seconds without an answer after which a simulator counts as hanging.</summary>
     public double HangSeconds { get; init; } = 30;
+
+    /// <summary>
+    /// Called, on a thread of the pool, when a simulator's process has ended without being asked to: the next <see cref="IFpga.Run"/> fails.
+    /// </summary>
+    public Action? SimulatorEnded { get; init; }
 }

@@ -68,7 +68,7 @@ public sealed partial class Bridge : IDisposable
     {
         _options = options;
         ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
-        _fpga = options.MakeFpga(options.Fpga);
+        _fpga = options.MakeFpga(options.Fpga with { SimulatorEnded = () => Post(static () => { }) }); // wakes the loop, which then sees it
         if (options.Stimuli is { } stimuli)
         {
             _fpga = new LoggedFpga(_fpga, stimuli);

@@ -47,8 +47,8 @@ internal static class NativeDesigns
         ToolsFile = simulator == Simulator.GhdlMcode ? ToolsWithoutLlvm() : Path.Combine(Root, ".cosim", "tools.json"),
     };
 
-    public static NativeFpga Make(Simulator simulator, FpgaDesign design, LinkPauses pauses = default)
-        => NativeFpga.Create(Options(simulator, design), pauses);
+    public static NativeFpga Make(Simulator simulator, FpgaDesign design, LinkPauses pauses = default, Action? ended = null)
+        => NativeFpga.Create(Options(simulator, design) with { SimulatorEnded = ended }, pauses);
 
     private static string ToolsWithoutLlvm()
     {

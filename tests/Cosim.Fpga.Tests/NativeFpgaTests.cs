@@ -410,6 +410,20 @@ public sealed class NativeFpgaTests
     }
 
     [Test]
+    public async Task SimulatorEnded_KilledWhileIdle_IsCalledAndTheNextRunFails([ValueSource(nameof(Children))] Simulator simulator)
+    {
+        TaskCompletionSource ended = new();
+        using NativeFpga fpga = NativeDesigns.Make(simulator, NativeDesigns.Echo, ended: () => ended.SetResult());
+        AssertEchoes(fpga);
+
+        Signal("-KILL", fpga);
+        await ended.Task.WaitAsync(TimeSpan.FromSeconds(30));
+
+        Assert.That(fpga.Run(1000), Is.EqualTo(RunResult.Failed));
+        Assert.That(fpga.Failure, Does.StartWith($"{fpga.Kind}: the simulator ended by signal 9"));
+    }
+
+    [Test]
     public void Dispose_RunningSimulator_EndsItsProcess([ValueSource(nameof(Children))] Simulator simulator)
     {
         NativeFpga fpga = NativeDesigns.Make(simulator, NativeDesigns.Echo);

@@ -18,14 +18,14 @@ internal static class FpgaWaves
     public static string Folder { get; } = Path.Combine(Repository.Root, "waveforms");
 
     /// <summary>Runs a scenario on a fresh FPGA and gives its canonical waveform.</summary>
-    public static string Record(FpgaKind kind, WaveSelection selection, Action<IFpga> scenario)
+    public static string Record(FpgaKind kind, Action<Scenario> play)
     {
         string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, "waves", $"{TestContext.CurrentContext.Test.ID}-{Guid.NewGuid():N}");
         Directory.CreateDirectory(folder);
         try
         {
             string file = Path.Combine(folder, "fpga.vcd");
-            using (IFpga fpga = FpgaFactory.Create(new FpgaOptions
+            using Scenario scenario = new(new FpgaOptions
             {
                 Kind = kind,
                 WaveFile = file,
@@ -33,12 +33,11 @@ internal static class FpgaWaves
                 HdlDirectory = Path.Combine(Repository.Root, "hdl"),
                 BuildDirectory = Path.Combine(Repository.Root, ".cosim", "build"),
                 ToolsFile = Path.Combine(Repository.Root, ".cosim", "tools.json"),
-            }))
-            {
-                scenario(fpga);
-            }
-
-            return CanonicalWave.Of(file, selection);
+            });
+            play(scenario);
+            scenario.Ports.Settle();
+            scenario.Dispose();
+            return CanonicalWave.Of(file, scenario.Selection);
         }
         finally
         {

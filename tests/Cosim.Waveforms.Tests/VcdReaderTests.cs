@@ -63,18 +63,26 @@ public sealed class VcdReaderTests
     public void Read_LongFile_AllocatesNothing()
     {
         string text = Declarations + string.Concat(Enumerable.Range(0, 50_000).Select(i => $"#{i}\nb{i & 1}0 \"\n{i & 1}!\n"));
-        using MemoryStream stream = new(Encoding.Latin1.GetBytes(text));
-        VcdReader reader = new(stream);
-        _ = reader.Read() && reader.Read() && reader.Read();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        long items = 0;
-        while (reader.Read())
+        byte[] bytes = Encoding.Latin1.GetBytes(text);
+        long least = long.MaxValue;
+        for (int round = 0; round < 3; round++)
         {
-            items++;
+            using MemoryStream stream = new(bytes);
+            VcdReader reader = new(stream);
+            _ = reader.Read() && reader.Read() && reader.Read();
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            long items = 0;
+            while (reader.Read())
+            {
+                items++;
+            }
+
+            // The run time itself may allocate in a round, while it compiles the code anew.
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+            Assert.That(items, Is.EqualTo(149_997));
         }
 
-        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
-        Assert.That(items, Is.EqualTo(149_997));
+        Assert.That(least, Is.Zero);
     }
 
     [TestCase("#1\n1?", "line 15: identifier code '?' is not declared")]

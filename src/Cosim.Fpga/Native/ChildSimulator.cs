@@ -21,6 +21,7 @@ internal sealed class ChildSimulator : ISimulator
     private readonly double hangSeconds;
     private readonly Queue<string> lines = new();
     private long spin = s_longestSpin / 8;
+    private volatile bool endAsked;
 
     /// <summary>Starts the process.</summary>
     /// <exception cref="FpgaBuildException">The program cannot be started.</exception>
@@ -89,8 +90,22 @@ internal sealed class ChildSimulator : ISimulator
         return failure;
     }
 
+    /// <summary>Has an action called, on a thread of the pool, when the process ends without having been asked to.</summary>
+    public void WatchEnd(Action ended)
+    {
+        process.Exited += (_, _) =>
+        {
+            if (!endAsked)
+            {
+                ended();
+            }
+        };
+        process.EnableRaisingEvents = true;
+    }
+
     public void Abandon()
     {
+        endAsked = true;
         if (!process.HasExited)
         {
             process.Kill();
@@ -103,6 +118,7 @@ internal sealed class ChildSimulator : ISimulator
     public void Dispose()
     {
         // A simulator that ends by itself closes its waveform.
+        endAsked = true;
         region.WriteRequest(LinkRegion.CommandQuit, 0, 0);
         _ = Ring();
         _ = process.WaitForExit(QuitMilliseconds);

@@ -25,6 +25,7 @@ public sealed class NativeFpga : IFpga
     private uint outputAt;
     private uint outputEnd;
     private bool idle;
+    private volatile bool ended;
 
     private NativeFpga(FpgaOptions options, DesignSources design, LinkPauses pauses, Func<LinkRegion, string?, ISimulator> start)
     {
@@ -140,7 +141,8 @@ public sealed class NativeFpga : IFpga
             return RunResult.Output;
         }
 
-        if (idle)
+        // An idle simulator is not asked, unless to hear how it ended.
+        if (idle && !ended)
         {
             return RunResult.Idle;
         }
@@ -236,7 +238,17 @@ public sealed class NativeFpga : IFpga
         string? wave = options.WaveFile is null ? null : Path.GetFullPath(restarts == 0
             ? options.WaveFile
             : Path.ChangeExtension(options.WaveFile, $"{restarts}{Path.GetExtension(options.WaveFile)}"));
+        ended = false;
         simulator = start(region, wave);
+        if (simulator is ChildSimulator child)
+        {
+            child.WatchEnd(() =>
+            {
+                ended = true;
+                options.SimulatorEnded?.Invoke();
+            });
+        }
+
         _ = Execute(LinkRegion.CommandReset, 0, 0);
     }
 

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
+using System.Globalization;
+using Cosim.Regression.Coverage;
+
+namespace Cosim.Regression.Mutation;
+
+/// <summary>Tries mutants against the regression and keeps what became of each.</summary>
+internal sealed class MutationRun
+{
+    // Widths and numbers that recordings and benches do not have are hardware too.
+    private static readonly string[] s_otherGenerics = ["-gDATA_WIDTH_G=512", "-gFUNCTIONS_G=3", "-gQUEUES_G=5", "-gVECTORS_G=4"];
+
+    private readonly Regression _regression;
+    private readonly TextWriter _output;
+    private readonly Ghdl _ghdl;
+    private readonly string _content;
+    private readonly ResultFile _results;
+    private readonly List<(BenchRun Run, double Seconds, HashSet<string> Files)> _detectors = [];
+    private readonly List<(string[] Generics, string Digest)> _netlists = [];
+
+    private MutationRun(Regression regression, TextWriter output)
+    {
+        _regression = regression;
+        _output = output;
+        _ghdl = regression.Library("library");
+        _content = regression.Content();
+        _results = new ResultFile(Path.Combine(regression.Folder, "results.jsonl"), _content);
+    }
+
+    /// <summary>Tries the mutants that were not tried yet, and those that survived on benches that are new.</summary>
+    /// <returns>The results of all, in the order of files and lines.</returns>
+    public static IReadOnlyList<MutantResult> Run(Regression regression, int count, ulong seed, string? only, TextWriter output)
+    {
+        MutationRun run = new(regression, output);
+        run.MeasureDesign();
+        return [.. run.All(count, seed, only).OrderBy(r => Array.IndexOf([.. regression.Sources], r.File)).ThenBy(r => r.Line)];
+    }
+
+    private void MeasureDesign()
+    {
+        ToolRun analysis = _ghdl.Analyse(_regression.Files());
+        if (analysis.ExitCode != 0)
+        {
+            throw new RegressionException($"the sources do not analyse:\n{analysis.Output}");
+        }
+
+        string file = Path.Combine(_ghdl.Folder, "coverage.json");
+        foreach (BenchRun bench in _regression.Runs)
+        {
+            ToolRun run = _ghdl.Run(bench, Regression.BenchLimit, file);
+            if (!bench.Passed(run))
+            {
+                throw new RegressionException($"{bench.Name} does not pass on the design as it is:\n{run.Output}");
+            }
+
+            LineCoverage coverage = new();
+            coverage.Add(file);
+            _detectors.Add((bench, run.Seconds, [.. _regression.Sources.Where(s => coverage.Lines(_regression.PathOf(s)).Count > 0)]));
+            Say($"{bench.Name} passes on the design as it is ({run.Seconds:F1} s)");
+        }
+
+        _detectors.Sort((a, b) => a.Seconds.CompareTo(b.Seconds));
+        IEnumerable<string[]> generics = _regression.Runs.Where(r => r.Recording is not null)
+            .Select(r => r.Options.Where(o => !o.StartsWith("-gFILE_G=", StringComparison.Ordinal)).ToArray()).Append([]).Append(s_otherGenerics)
+            .DistinctBy(g => string.Join(' ', g));
+        foreach (string[] set in generics)
+        {
+            (ToolRun run, string? digest) = Synthesise(set);
+            _netlists.Add((set, digest ?? throw new RegressionException($"the design does not synthesise:\n{run.Output}")));
+        }
+    }
+
+    private IEnumerable<MutantResult> All(int count, ulong seed, string? only)
+    {
+        (string, string)[] sources = [.. _regression.Sources.Select(s => (s, _regression.Text(s)))];
+        IReadOnlyDictionary<string, int> shares = MutantSelection.Shares(sources, count);
+        foreach ((string name, string text) in sources.Where(s => only is null || s.Item1 == only))
+        {
+            int designs = 0;
+            foreach (Mutant mutant in MutantSelection.Order(name, text, seed))
+            {
+                MutantResult result = Try(mutant, text);
+                yield return result;
+                if (result.Outcome != MutantOutcome.Discarded && ++designs == shares[name])
+                {
+                    break;
+                }
+            }
+        }
+    }
+
+    private MutantResult Try(Mutant mutant, string source)
+    {
+        string id = mutant.Id(source);
+        MutantResult? known = _results.Find(id);
+        if (known is not null && !Open(known).Any())
+        {
+            return known;
+        }
+
+        Stopwatch watch = Stopwatch.StartNew();
+        MutantResult result = Judge(mutant, source, known ?? new(id, _content, mutant.File, mutant.Line(source), mutant.Operator, mutant.Change(source), MutantOutcome.Survived, null, null, [], 0));
+        result = result with { Seconds = Math.Round(result.Seconds + watch.Elapsed.TotalSeconds, 2) };
+        _results.Add(result);
+        if (result.Outcome != MutantOutcome.Discarded)
+        {
+            Say($"{result.Outcome} {id}{(result.Killer is null ? "" : $" by {result.Killer}")}");
+        }
+
+        return result;
+    }
+
+    // Detectors that have not seen it: all of a new one; of a survivor those that are new; of one that was killed none, while its killer is there.
+    private IEnumerable<(BenchRun Run, double Seconds, HashSet<string> Files)> Open(MutantResult result)
+        => result.Outcome is MutantOutcome.Survived || (result.Outcome == MutantOutcome.Killed && _detectors.All(d => d.Run.Key != result.Killer))
+            ? _detectors.Where(d => d.Files.Contains(result.File) && !result.Passed.Contains(d.Run.Key))
+            : [];
+
+    private MutantResult Judge(Mutant mutant, string source, MutantResult result)
+    {
+        string changed = Path.Combine(_regression.Folder, "mutant", mutant.File);
+        Directory.CreateDirectory(Path.GetDirectoryName(changed)!);
+        File.WriteAllText(changed, mutant.Apply(source));
+        ToolRun analysis = _ghdl.Analyse(_regression.Files(mutant.File, changed));
+        if (analysis.ExitCode != 0)
+        {
+            return result with { Outcome = MutantOutcome.Discarded, How = "does not analyse: " + FirstError(analysis.Output) };
+        }
+
+        bool same = true;
+        foreach ((string[] generics, string digest) in _netlists)
+        {
+            (ToolRun run, string? mutated) = Synthesise(generics);
+            // A latch can be simulated; what else synthesis refuses would not get into a simulator either.
+            if (mutated is null && !run.Output.Contains("latch", StringComparison.Ordinal))
+            {
+                return result with { Outcome = MutantOutcome.Discarded, How = "does not synthesise: " + FirstError(run.Output) };
+            }
+
+            same &= mutated == digest;
+        }
+
+        if (same)
+        {
+            return result with { Outcome = MutantOutcome.Equivalent, How = "same netlist" };
+        }
+
+        foreach ((BenchRun bench, double seconds, _) in Open(result).ToArray())
+        {
+            ToolRun run = _ghdl.Run(bench, TimeSpan.FromSeconds(5 + (3 * seconds)));
+            if (!bench.Passed(run))
+            {
+                string how = run.ExitCode is null ? "hangs" : FirstError(run.Output);
+                return result with { Outcome = MutantOutcome.Killed, Killer = bench.Key, How = how };
+            }
+
+            result = result with { Passed = [.. result.Passed, bench.Key] };
+        }
+
+        return result with { Outcome = MutantOutcome.Survived, Killer = null };
+    }
+
+    private (ToolRun Run, string? Digest) Synthesise(string[] generics)
+    {
+        string file = Path.Combine(_ghdl.Folder, "netlist.v");
+        ToolRun run = _ghdl.Synthesise(generics, file);
+        return (run, run.ExitCode == 0 ? Netlist.Digest(File.ReadAllText(file)) : null);
+    }
+
+    private static string FirstError(string output)
+    {
+        string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string line = lines.FirstOrDefault(l => l.Contains("error", StringComparison.Ordinal) || l.Contains("failure", StringComparison.Ordinal)) ?? lines.LastOrDefault() ?? "";
+        return line.Length > 200 ? line[..200] : line;
+    }
+
+    private void Say(FormattableString text)
+        => _output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"[{DateTime.Now:HH:mm:ss}] {text.ToString(CultureInfo.InvariantCulture)}"));
+}
