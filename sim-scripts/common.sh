@@ -47,11 +47,22 @@ publish_back_end() {
     mv "$to.partial" "$to"
 }
 
-# hdl_regression COMMAND ARGUMENTS: runs tests/Cosim.Regression, which it builds first.
+# hdl_regression COMMAND ARGUMENTS: runs tests/Cosim.Regression on the benches and on recordings of what the tests of
+# the FPGA's boundary drive on Verilator; exact, so they are made anew for the HDL as it is now.
 hdl_regression() {
-    local log=$work/build/regression.log
+    local log=$work/build/regression.log recordings=$work/recordings project
     mkdir -p "$work/build"
-    dotnet build "$repo/tests/Cosim.Regression" -c Release --verbosity quiet >"$log" 2>&1 ||
-        fail "the regression's program does not build: $(grep -m 3 -E 'error' "$log" | tr '\n' ' ')The whole output is in $log."
-    exec nice -n 10 dotnet "$repo/tests/Cosim.Regression/bin/Release/net10.0/Cosim.Regression.dll" "$@"
+    rm -rf "$recordings"
+    mkdir -p "$recordings"
+    say "building"
+    for project in Cosim.Regression Cosim.Fpga.Tests; do
+        dotnet build "$repo/tests/$project" -c Release --verbosity quiet >"$log" 2>&1 ||
+            fail "$project does not build: $(grep -m 3 -E 'error' "$log" | tr '\n' ' ')The whole output is in $log."
+    done
+    say "recording"
+    COSIM_RECORD_TESTS=$recordings dotnet test "$repo/tests/Cosim.Fpga.Tests" -c Release --no-build -- \
+        NUnit.Where="test =~ 'Tests[(]Verilator[)]' or test =~ '(DifferentialTests[(]Verilator|DmaStressTests[(]Verilator,30).*[(]1[)]'" >"$log" 2>&1 ||
+        fail "a test fails: $(grep -m 3 -A 2 '^ *Failed ' "$log" | tr '\n' ' ')The whole output is in $log."
+    say "$1"
+    nice -n 10 dotnet "$repo/tests/Cosim.Regression/bin/Release/net10.0/Cosim.Regression.dll" "$@" --recordings "$recordings"
 }

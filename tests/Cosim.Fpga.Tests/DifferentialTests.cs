@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga.Model;
-using Cosim.Fpga.Native;
 using Cosim.Fpga.Tests.Driver;
 using Function = Cosim.Fpga.RegisterMap.Function;
 using Management = Cosim.Fpga.RegisterMap.Management;
@@ -35,7 +34,7 @@ public class DifferentialTests(FpgaKind kind, int accesses, int pauses)
     ];
 
     private readonly List<string> history = [];
-    private NativeFpga? design;
+    private IFpga? design;
     private ReferenceModel? model;
 
     private PortDriver[] sides = null!;
@@ -44,7 +43,7 @@ public class DifferentialTests(FpgaKind kind, int accesses, int pauses)
     [OneTimeSetUp]
     public void Make()
     {
-        design = NativeFpga.Create(FpgaFixture.Options(kind), new LinkPauses((byte)pauses, (byte)pauses, 5));
+        design = RecordedFpga.Create(FpgaFixture.Options(kind) with { Pauses = new LinkPauses((byte)pauses, (byte)pauses, 5) }, $"{nameof(DifferentialTests)}{pauses}");
         model = new ReferenceModel(new FpgaOptions());
     }
 

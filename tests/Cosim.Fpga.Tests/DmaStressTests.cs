@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using Cosim.Fpga.Native;
 using Cosim.Fpga.Tests.Driver;
 using Cosim.Pcie;
 using Opcode = Cosim.Fpga.RegisterMap.Opcode;
@@ -23,9 +22,9 @@ public class DmaStressTests(FpgaKind kind, int batches, int pauses)
     private IFpga? fpga;
 
     [OneTimeSetUp]
-    public void MakeFpga() => fpga = kind == FpgaKind.Model
-        ? FpgaFactory.Create(FpgaFixture.Options(kind))
-        : NativeFpga.Create(FpgaFixture.Options(kind), new LinkPauses((byte)pauses, (byte)pauses, 11));
+    public void MakeFpga() => fpga = RecordedFpga.Create(
+        FpgaFixture.Options(kind) with { Pauses = kind == FpgaKind.Model ? default : new LinkPauses((byte)pauses, (byte)pauses, 11) },
+        $"{nameof(DmaStressTests)}{pauses}");
 
     [OneTimeTearDown]
     public void DisposeFpga() => fpga?.Dispose();

@@ -29,7 +29,7 @@ public abstract class FpgaFixture(FpgaKind kind)
     }
 
     [OneTimeSetUp]
-    public void MakeFpga() => fpga = FpgaFactory.Create(Options(kind));
+    public void MakeFpga() => fpga = RecordedFpga.Create(Options(kind), GetType().Name);
 
     [OneTimeTearDown]
     public void DisposeFpga() => fpga?.Dispose();
