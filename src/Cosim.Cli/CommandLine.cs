@@ -34,6 +34,8 @@ public static class CommandLine
             DoctorCommand.Create(output),
             RunCommand.Create(output),
             WaveCommand.Create(output),
+            ReplayCommand.Create(output),
+            StimuliCommand.Create(output),
         };
         InvocationConfiguration configuration = new()
         {
