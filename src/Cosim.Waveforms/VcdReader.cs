@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 
@@ -32,6 +33,24 @@ public sealed class VcdReader
     private const int CodeCharactersMax = 16;
     private const int TokenBytesMin = 1 << 16;
 
+    // Codes of up to three characters are looked up in a table; there are 839,514 of them.
+    private const int CodeDigits = '~' - '!' + 1;
+    private const int TwoCharacters = CodeDigits;
+    private const int ThreeCharacters = TwoCharacters + (CodeDigits * CodeDigits);
+    private const int FourCharacters = ThreeCharacters + (CodeDigits * CodeDigits * CodeDigits);
+
+    // One of nine values of a bit in four-state form; 0 for any other character.
+    private static readonly byte[] s_bits = [.. Enumerable.Range(0, 256).Select(c => (char)c switch
+    {
+        '0' or 'L' or 'l' => (byte)'0',
+        '1' or 'H' or 'h' => (byte)'1',
+        'z' or 'Z' => (byte)'z',
+        'x' or 'X' or 'U' or 'u' or 'W' or 'w' or '-' => (byte)'x',
+        _ => (byte)0,
+    })];
+
+    private static readonly SearchValues<byte> s_digits = SearchValues.Create("01LlHhzZxXUuWw-"u8);
+
     private readonly Stream stream;
     private readonly VcdLimits limits;
     private readonly List<VcdVariable> variables = [];
@@ -40,10 +59,14 @@ public sealed class VcdReader
     private byte[] buffer = new byte[TokenBytesMin];
     private byte[] raw = new byte[64];
     private byte[] value = new byte[64];
+    private int[] shortCodes = new int[TwoCharacters];
+    private int[] widths = [];
+    private VcdValueKind[] kinds = [];
+    private bool[] followed = [];
     private int at;
     private int end;
     private int width;
-    private long line = 1;
+    private long lines = 1;
     private bool timeSeen;
 
     /// <summary>Reads the declarations.</summary>
@@ -82,66 +105,73 @@ public sealed class VcdReader
     public ReadOnlySpan<byte> Value => value.AsSpan(0, width);
 
     /// <summary>Line reached, counted from 1.</summary>
-    public long Line => line;
+    public long Line => lines + buffer.AsSpan(0, at).Count((byte)'\n');
+
+    /// <summary>Leaves out the changes of all other variables, which is faster than to be told of them.</summary>
+    /// <param name="wanted">Numbers of identifier codes.</param>
+    public void Follow(IEnumerable<int> wanted)
+    {
+        followed.AsSpan().Clear();
+        foreach (int code in wanted)
+        {
+            followed[code] = true;
+        }
+    }
 
     /// <summary>Goes on to the next time or change; false at the end of the file.</summary>
     /// <exception cref="WaveformException">The file is not as the standard wants it.</exception>
     public bool Read()
     {
-        for (ReadOnlySpan<byte> token = Token(); !token.IsEmpty; token = Token())
+        for (; ; )
         {
-            switch (token[0])
+            while (at < end && buffer[at] <= ' ')
             {
-                case (byte)'#':
-                    MoveTime(token[1..]);
-                    Item = VcdItem.Time;
-                    return true;
-                case (byte)'b' or (byte)'B':
-                    if (ReadVector(token[1..]))
-                    {
-                        return true;
-                    }
+                at++;
+            }
 
-                    break;
-                case (byte)'r' or (byte)'R':
-                    _ = Known(Expect("an identifier code after a real"));
-                    break;
-                case (byte)'s' or (byte)'S':
-                    if (ReadText(token[1..]))
-                    {
-                        return true;
-                    }
+            if (at == end)
+            {
+                if (Fill())
+                {
+                    continue;
+                }
 
-                    break;
-                case (byte)'$':
-                    PassKeyword(token);
-                    break;
-                default:
-                    if (ReadScalar(token))
-                    {
-                        return true;
-                    }
+                Item = VcdItem.None;
+                return false;
+            }
 
-                    break;
+            byte first = buffer[at];
+            bool found = s_bits[first] != 0 ? ReadScalar(s_bits[first])
+                : first is (byte)'b' or (byte)'B' ? ReadVector()
+                : ReadOther(Token());
+            if (found)
+            {
+                return true;
             }
         }
-
-        Item = VcdItem.None;
-        return false;
     }
 
-    /// <summary>One of nine values of a bit in four-state form; false for any other character.</summary>
-    private static bool TryBit(byte character, out byte bit)
+    private bool ReadOther(ReadOnlySpan<byte> token)
     {
-        bit = character switch
+        switch (token[0])
         {
-            (byte)'0' or (byte)'L' or (byte)'l' => (byte)'0',
-            (byte)'1' or (byte)'H' or (byte)'h' => (byte)'1',
-            (byte)'z' or (byte)'Z' => (byte)'z',
-            (byte)'x' or (byte)'X' or (byte)'U' or (byte)'u' or (byte)'W' or (byte)'w' or (byte)'-' => (byte)'x',
-            _ => 0,
-        };
-        return bit != 0;
+            case (byte)'#':
+                MoveTime(token[1..]);
+                Item = VcdItem.Time;
+                return true;
+            case (byte)'r' or (byte)'R':
+                _ = Known(Expect("an identifier code after a real"));
+                return false;
+            case (byte)'s' or (byte)'S':
+                return ReadText(token[1..]);
+            case (byte)'$':
+                PassKeyword(token);
+                return false;
+            case (byte)'p' when token.Length > 1:
+                throw Wrong($"'{Text(token)}', a port's value of an extended VCD; evcd2vcd (package gtkwave) makes a four-state one of it");
+            default:
+                throw Wrong($"'{Text(token)}'; expected a time, a value change or a keyword");
+        }
     }
 
     private static string Text(ReadOnlySpan<byte> token)
@@ -163,46 +193,102 @@ public sealed class VcdReader
         timeSeen = true;
     }
 
-    private bool ReadScalar(ReadOnlySpan<byte> token)
+    private bool ReadScalar(byte bit)
     {
-        if (!TryBit(token[0], out byte bit))
-        {
-            throw Wrong($"'{Text(token)}'; expected a time, a value change or a keyword");
-        }
-
-        if (token.Length == 1)
+        int length = CodeEnd(at + 1);
+        ReadOnlySpan<byte> code = length < 0 ? Token()[1..] : buffer.AsSpan(at + 1, length);
+        at += length < 0 ? 0 : length + 1;
+        if (code.IsEmpty)
         {
             throw Wrong("a value without an identifier code; expected both without a space between");
         }
 
-        int code = Known(token[1..]);
+        int number = Known(code);
+        if (!followed[number])
+        {
+            return false;
+        }
+
         raw[0] = bit;
-        return Take(code, 1);
+        return Take(number, raw.AsSpan(0, 1));
     }
 
-    private bool ReadVector(ReadOnlySpan<byte> digits)
+    private bool ReadVector()
     {
+        int digitsStart = at + 1;
+        int digitsLength = buffer.AsSpan(digitsStart, end - digitsStart).IndexOfAnyInRange((byte)0, (byte)' ');
+        int codeStart = digitsStart + digitsLength + 1;
+        while (digitsLength > 0 && codeStart < end && buffer[codeStart] <= ' ')
+        {
+            codeStart++;
+        }
+
+        int codeLength = digitsLength > 0 && codeStart < end ? CodeEnd(codeStart) : -1;
+        if (codeLength > 0)
+        {
+            at = codeStart + codeLength;
+            return ReadVector(buffer.AsSpan(digitsStart, digitsLength), buffer.AsSpan(codeStart, codeLength));
+        }
+
+        // The identifier code's token takes the place of this one in the buffer.
+        ReadOnlySpan<byte> digits = Token()[1..];
         if (digits.IsEmpty)
         {
             throw Wrong("'b' without a digit; expected a binary value");
         }
 
-        // The identifier code's token takes the place of this one in the buffer.
-        if (raw.Length < digits.Length)
-        {
-            raw = new byte[Math.Max(digits.Length, raw.Length * 2)];
-        }
-
-        for (int i = 0; i < digits.Length; i++)
-        {
-            if (!TryBit(digits[i], out raw[i]))
-            {
-                throw Wrong($"'b{Text(digits)}'; expected binary digits");
-            }
-        }
-
         int length = digits.Length;
-        return Take(Known(Expect("an identifier code after a vector")), length);
+        Reserve(length);
+        digits.CopyTo(raw);
+        ReadOnlySpan<byte> code = Expect("an identifier code after a vector");
+        return ReadVector(raw.AsSpan(0, length), code);
+    }
+
+    private bool ReadVector(Span<byte> digits, ReadOnlySpan<byte> code)
+    {
+        if (digits.ContainsAnyExcept(s_digits))
+        {
+            throw Wrong($"'b{Text(digits)}'; expected binary digits");
+        }
+
+        int number = Known(code);
+        if (!followed[number])
+        {
+            return false;
+        }
+
+        if (digits.ContainsAnyExceptInRange((byte)'0', (byte)'1'))
+        {
+            Reserve(digits.Length);
+            for (int i = 0; i < digits.Length; i++)
+            {
+                raw[i] = s_bits[digits[i]];
+            }
+
+            digits = raw.AsSpan(0, digits.Length);
+        }
+
+        return Take(number, digits);
+    }
+
+    private void Reserve(int length)
+    {
+        if (raw.Length < length)
+        {
+            raw = new byte[Math.Max(length, raw.Length * 2)];
+        }
+    }
+
+    /// <summary>Length of the identifier code that begins at a place in the buffer; -1 if its end is not in the buffer.</summary>
+    private int CodeEnd(int start)
+    {
+        int stop = start;
+        while (stop < end && buffer[stop] > ' ')
+        {
+            stop++;
+        }
+
+        return stop < end ? stop - start : -1;
     }
 
     private bool ReadText(ReadOnlySpan<byte> text)
@@ -215,8 +301,15 @@ public sealed class VcdReader
 
         text.CopyTo(value);
         int length = text.Length;
-        int code = Known(Expect("an identifier code after a string"));
-        if (declared[code].Kind != VcdValueKind.Text)
+        ReadOnlySpan<byte> token = Expect("an identifier code after a string");
+        while (!IsText(token) && at < end && buffer[at] is (byte)' ' or (byte)'\t')
+        {
+            // Some write texts with spaces in them.
+            token = Expect("an identifier code after a string");
+        }
+
+        int code = Known(token);
+        if (kinds[code] != VcdValueKind.Text || !followed[code])
         {
             return false;
         }
@@ -227,24 +320,27 @@ public sealed class VcdReader
         return true;
     }
 
-    /// <summary>Makes the digits in <see cref="raw"/> the value of a code; false if it is a real's or string's.</summary>
-    private bool Take(int code, int length)
+    /// <summary>Makes digits the value of a code; false if it is a real's or string's.</summary>
+    private bool Take(int code, ReadOnlySpan<byte> digits)
     {
-        (int bits, VcdValueKind kind) = declared[code];
-        if (kind != VcdValueKind.Bits)
+        int bits = widths[code];
+        if (kinds[code] != VcdValueKind.Bits)
         {
             return false;
         }
 
-        if (length > bits)
+        if (digits.Length > bits)
         {
-            throw Wrong($"a value of {length} bits; expected at most {bits}, as declared");
+            throw Wrong($"a value of {digits.Length} bits; expected at most {bits}, as declared");
         }
 
         // Left of a short value stand zeros, or more of an x or z (18.2.1).
-        byte extension = raw[0] is (byte)'x' or (byte)'z' ? raw[0] : (byte)'0';
-        value.AsSpan(0, bits - length).Fill(extension);
-        raw.AsSpan(0, length).CopyTo(value.AsSpan(bits - length));
+        if (digits.Length < bits)
+        {
+            value.AsSpan(0, bits - digits.Length).Fill(digits[0] is (byte)'x' or (byte)'z' ? digits[0] : (byte)'0');
+        }
+
+        digits.CopyTo(value.AsSpan(bits - digits.Length));
         width = bits;
         Code = code;
         Item = VcdItem.Change;
@@ -265,7 +361,7 @@ public sealed class VcdReader
 
     private void ReadDeclarations()
     {
-        List<string> scopes = [""];
+        List<(string Path, string Written)> scopes = [("", "")];
         long nameCharacters = 0;
         for (ReadOnlySpan<byte> token = Token(); !token.IsEmpty; token = Token())
         {
@@ -277,16 +373,21 @@ public sealed class VcdReader
             if (token.SequenceEqual("$enddefinitions"u8))
             {
                 PassToEnd();
-                value = new byte[Math.Max(1, declared.Count == 0 ? 0 : declared.Max(d => d.Width))];
+                widths = [.. declared.Select(d => d.Width)];
+                kinds = [.. declared.Select(d => d.Kind)];
+                followed = new bool[declared.Count];
+                followed.AsSpan().Fill(true);
+                value = new byte[Math.Max(1, widths.DefaultIfEmpty(0).Max())];
                 return;
             }
 
             if (token.SequenceEqual("$scope"u8))
             {
                 _ = Expect("a scope type");
-                string path = SignalPath.Append(scopes[^1], Encoding.Latin1.GetString(Expect("a scope name")));
+                string name = Encoding.Latin1.GetString(Expect("a scope name"));
+                string path = SignalPath.Append(scopes[^1].Path, name);
                 Count(ref nameCharacters, path);
-                scopes.Add(path);
+                scopes.Add((path, scopes[^1].Written.Length > 0 ? $"{scopes[^1].Written}.{name}" : name));
                 if (scopes.Count > limits.Depth)
                 {
                     throw Wrong($"more than {limits.Depth} nested scopes");
@@ -306,7 +407,7 @@ public sealed class VcdReader
             }
             else if (token.SequenceEqual("$var"u8))
             {
-                VcdVariable variable = ReadVariable(scopes[^1]);
+                VcdVariable variable = ReadVariable(scopes[^1].Path, scopes[^1].Written);
                 Count(ref nameCharacters, variable.Path);
                 variables.Add(variable);
             }
@@ -332,7 +433,7 @@ public sealed class VcdReader
         }
     }
 
-    private VcdVariable ReadVariable(string scope)
+    private VcdVariable ReadVariable(string scope, string writtenScope)
     {
         if (variables.Count >= limits.Variables)
         {
@@ -348,7 +449,9 @@ public sealed class VcdReader
             throw Wrong($"a variable of '{Text(size)}' bits; expected 1 to {limits.Bits}");
         }
 
-        UInt128 key = Key(Expect("an identifier code"));
+        ReadOnlySpan<byte> text = Expect("an identifier code");
+        UInt128 key = Key(text);
+        int place = Place(text);
         StringBuilder name = new();
         for (ReadOnlySpan<byte> token = Expect("a name"); !token.SequenceEqual("$end"u8); token = Expect("$end"))
         {
@@ -365,18 +468,20 @@ public sealed class VcdReader
             throw Wrong("a variable without a name");
         }
 
-        if (!codes.TryGetValue(key, out int code))
+        int code = Find(place, key);
+        if (code < 0)
         {
             code = declared.Count;
-            codes.Add(key, code);
+            Declare(place, key, code);
             declared.Add((bits, kind));
         }
-        else if (declared[code] != (bits, kind))
+        else if (declared[code].Kind != kind || (kind == VcdValueKind.Bits && declared[code].Width != bits))
         {
             throw Wrong($"{name} has {bits} bits, but its identifier code is that of a variable of {declared[code].Width}");
         }
 
-        return new VcdVariable(SignalPath.Append(scope, name.ToString()), kind, bits, code);
+        string written = name.ToString();
+        return new VcdVariable(SignalPath.Append(scope, written), kind, bits, code, writtenScope.Length > 0 ? $"{writtenScope}.{written}" : written);
     }
 
     private void ReadTimescale()
@@ -408,12 +513,55 @@ public sealed class VcdReader
     }
 
     private int Known(ReadOnlySpan<byte> code)
-        => codes.TryGetValue(Key(code), out int number) ? number : throw Wrong($"identifier code '{Text(code)}' is not declared");
+    {
+        int place = Place(code);
+        int number = Find(place, place < 0 ? Key(code) : default);
+        return number >= 0 ? number : throw Wrong($"identifier code '{Text(code)}' is not declared");
+    }
+
+    /// <summary>Number of a code by its place in the table, or else by its key; -1 if it is not declared.</summary>
+    private int Find(int place, UInt128 key)
+        => place >= 0 ? place < shortCodes.Length ? shortCodes[place] - 1 : -1 : codes.TryGetValue(key, out int number) ? number : -1;
+
+    private bool IsText(ReadOnlySpan<byte> code)
+    {
+        int place = Place(code);
+        int number = place >= 0 || IsCode(code) ? Find(place, place < 0 ? Key(code) : default) : -1;
+        return number >= 0 && kinds[number] == VcdValueKind.Text;
+    }
+
+    /// <summary>Place of an identifier code of up to three characters in the table; -1 for others.</summary>
+    private static int Place(ReadOnlySpan<byte> code)
+    {
+        uint first = code.Length > 0 ? code[0] - (uint)'!' : CodeDigits;
+        uint second = code.Length > 1 ? code[1] - (uint)'!' : 0;
+        uint third = code.Length > 2 ? code[2] - (uint)'!' : 0;
+        return code.Length > 3 || first >= CodeDigits || second >= CodeDigits || third >= CodeDigits ? -1
+            : code.Length == 1 ? (int)first
+            : code.Length == 2 ? TwoCharacters + (int)((first * CodeDigits) + second)
+            : ThreeCharacters + (int)((((first * CodeDigits) + second) * CodeDigits) + third);
+    }
+
+    private void Declare(int place, UInt128 key, int code)
+    {
+        if (place < 0)
+        {
+            codes.Add(key, code);
+            return;
+        }
+
+        if (place >= shortCodes.Length)
+        {
+            Array.Resize(ref shortCodes, place < ThreeCharacters ? ThreeCharacters : FourCharacters);
+        }
+
+        shortCodes[place] = code + 1;
+    }
 
     /// <summary>An identifier code as a number: codes are short in practice, and a change must not allocate.</summary>
     private UInt128 Key(ReadOnlySpan<byte> code)
     {
-        if (code.Length > CodeCharactersMax || code.ContainsAnyExceptInRange((byte)'!', (byte)'~'))
+        if (!IsCode(code))
         {
             throw Wrong($"identifier code '{Text(code)}'; expected 1 to {CodeCharactersMax} printable ASCII characters");
         }
@@ -426,6 +574,8 @@ public sealed class VcdReader
 
         return key;
     }
+
+    private static bool IsCode(ReadOnlySpan<byte> code) => code.Length is > 0 and <= CodeCharactersMax && !code.ContainsAnyExceptInRange((byte)'!', (byte)'~');
 
     private void PassToEnd()
     {
@@ -454,8 +604,6 @@ public sealed class VcdReader
             {
                 break;
             }
-
-            line += buffer[at] == '\n' ? 1 : 0;
         }
 
         int length = 0;
@@ -485,6 +633,7 @@ public sealed class VcdReader
     {
         if (at > 0)
         {
+            lines += buffer.AsSpan(0, at).Count((byte)'\n');
             buffer.AsSpan(at, end - at).CopyTo(buffer);
             end -= at;
             at = 0;
@@ -507,5 +656,5 @@ public sealed class VcdReader
         return count > 0;
     }
 
-    private WaveformException Wrong(string reason) => new(line, reason);
+    private WaveformException Wrong(string reason) => new(Line, reason);
 }

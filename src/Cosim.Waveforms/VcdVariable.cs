@@ -19,4 +19,5 @@ public enum VcdValueKind
 /// <param name="Kind">What its changes look like.</param>
 /// <param name="Width">Bits.</param>
 /// <param name="Code">Number of its identifier code, counted from 0 in order of first declaration.</param>
-public sealed record VcdVariable(string Path, VcdValueKind Kind, int Width, int Code);
+/// <param name="Written">Hierarchical name as the file has it, with points between scopes and with its range.</param>
+public sealed record VcdVariable(string Path, VcdValueKind Kind, int Width, int Code, string Written);

@@ -56,7 +56,7 @@ public sealed class WaveDiff
     {
         foreach (Found one in found)
         {
-            output.Write($"{(one.Group.Length > 0 ? one.Group : "top")}: {one.Difference}\n");
+            output.Write($"{one.Difference}\n");
         }
 
         foreach (WavePanel panel in panels)

@@ -47,6 +47,7 @@ internal sealed class WaveSampler
 
     public void Run()
     {
+        reader.Follow(Enumerable.Range(0, byCode.Length).Where(c => byCode[c] is not null));
         Line(CanonicalWave.Title);
         foreach (WaveStream stream in selection.Streams)
         {
@@ -186,7 +187,7 @@ internal sealed class WaveSampler
     {
         string top = selection.Top.ToLowerInvariant();
         Dictionary<string, VcdVariable> found = new(StringComparer.Ordinal);
-        string? prefix = null;
+        string? prefix = top.Length == 0 ? "" : null;
         foreach (VcdVariable variable in reader.Variables)
         {
             prefix ??= Prefix(variable.Path, top);

@@ -144,7 +144,8 @@ internal static class WaveSvg
         }
 
         Folds(svg, panel, places, gutter, top + RulerHeight - 4, bottom);
-        Ruler(svg, panel, places, gutter, top + RulerHeight - 9);    }
+        Ruler(svg, panel, places, gutter, top + RulerHeight - 9);
+    }
 
     private static void Ruler(StringBuilder svg, WavePanel panel, int[] places, int gutter, int y)
     {

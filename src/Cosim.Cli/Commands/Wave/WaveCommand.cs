@@ -15,6 +15,7 @@ internal static class WaveCommand
         AcceptCommand.Create(output),
         DiffCommand.Create(output),
         ShowCommand.Create(output),
+        ImportCommand.Create(output),
     };
 
     /// <summary>Option for the length of lines; its default is the terminal's.</summary>
