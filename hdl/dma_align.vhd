@@ -82,7 +82,13 @@ architecture rtl of dma_align is
   signal final_q   : std_ulogic; -- a command's last one
   signal wrow_q    : unsigned(14 downto 0);
 
+  -- the rule was broken in the cycle before --
+  signal outside : std_ulogic := '0';
+
 begin
+
+  write_inside_scratch: assert outside = '0'
+    report "a row beyond the end of scratch was written" severity failure;
 
   move <= '1' when (valid_q and not ready_i) = "00" else '0';
 
@@ -237,6 +243,10 @@ begin
         valid_q <= "00";
         scratch_q <= '0';
         final_q <= '0';
+      end if;
+      outside <= '0';
+      if scratch_q = '1' and wrow_q >= SCRATCH_BYTES_G/32 and rst_i = '0' then
+        outside <= '1';
       end if;
     end if;
   end process beats;

@@ -109,7 +109,16 @@ architecture rtl of dma_drain is
   signal payload_size  : size_t;
   signal requester     : std_ulogic_vector(15 downto 0);
 
+  -- the rule was broken in the cycle before --
+  signal lost     : std_ulogic := '0';
+  signal too_many : std_ulogic := '0';
+
 begin
+
+  room_for_end: assert lost = '0'
+    report "the end of a command was put into a full FIFO" severity failure;
+  ends_released: assert too_many = '0'
+    report "more ends of commands are released than there are" severity failure;
 
   p0_look_o <= look_q(0);
   p1_look_o <= look_q(1);
@@ -379,6 +388,11 @@ begin
       end if;
       if rst_i = '1' then
         released_q <= 0;
+      end if;
+      lost <= done_put_q and not done_room and not rst_i;
+      too_many <= '0';
+      if released_q > 33 and rst_i = '0' then
+        too_many <= '1';
       end if;
     end if;
   end process count_released;

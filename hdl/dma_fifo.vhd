@@ -36,7 +36,18 @@ architecture rtl of dma_fifo is
   signal read_q  : natural range 0 to DEPTH_G-1;
   signal count_q : natural range 0 to DEPTH_G;
 
+  -- the rule was broken in the cycle before --
+  signal bounds : std_ulogic := '0';
+  signal places : std_ulogic := '0';
+
 begin
+
+  words_within_depth: assert bounds = '0'
+    report "a word was put into a full FIFO" severity failure;
+  -- pragma translate_off
+  places_fit_count: assert places = '0'
+    report "the places of the FIFO do not fit its count" severity failure;
+  -- pragma translate_on
 
   valid_o <= valid_q;
   ready_o <= ready_q;
@@ -83,6 +94,16 @@ begin
         read_q <= 0;
         count_q <= 0;
       end if;
+      bounds <= '0';
+      if put_v and count_q >= DEPTH_G and rst_i = '0' then
+        bounds <= '1';
+      end if;
+      -- pragma translate_off
+      places <= '0';
+      if (read_q + count_q) mod DEPTH_G /= write_q and rst_i = '0' then
+        places <= '1';
+      end if;
+      -- pragma translate_on
     end if;
   end process fifo;
 

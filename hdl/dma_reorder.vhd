@@ -141,7 +141,21 @@ architecture rtl of dma_reorder is
     return low_v;
   end function low_f;
 
+  -- the rule was broken in the cycle before --
+  signal reused  : std_ulogic := '0';
+  signal crowded : std_ulogic := '0';
+  signal unasked : std_ulogic := '0';
+
 begin
+
+  tag_not_in_flight: assert reused = '0'
+    report "a tag was handed out while a read with it was outstanding" severity failure;
+  slots_within_buffer: assert crowded = '0'
+    report "more slots are in use than there are, or one was handed out while none was free" severity failure;
+  -- pragma translate_off
+  write_to_outstanding_slot: assert unasked = '0'
+    report "a completion was written to a slot without an outstanding read" severity failure;
+  -- pragma translate_on
 
   cpl_ready_o <= '1';
   alloc_tag_o <= head_q(4 downto 0);
@@ -355,5 +369,32 @@ begin
       end if;
     end if;
   end process slots;
+
+  -- Rules --------------------------------------------------------------------------------
+  -- ------------------------------------------------------------------------------------
+  watch: process(clk_i)
+  begin
+    if rising_edge(clk_i) then
+      reused <= '0';
+      crowded <= '0';
+      -- pragma translate_off
+      unasked <= '0';
+      -- pragma translate_on
+      if rst_i = '0' then
+        if alloc_i = '1' then
+          crowded <= not alloc_ready_o;
+          reused <= asked_q(to_integer(head_q(4 downto 0))) xor ended_q(to_integer(head_q(4 downto 0)));
+        end if;
+        -- pragma translate_off
+        if head_q - free_i > SLOT_COUNT_C then
+          crowded <= '1';
+        end if;
+        if state_q = S_PAYLOAD and cpl_valid_i = '1' then
+          unasked <= asked_q(slot_q) xnor ended_q(slot_q);
+        end if;
+        -- pragma translate_on
+      end if;
+    end if;
+  end process watch;
 
 end architecture rtl;

@@ -110,6 +110,9 @@ architecture rtl of mgmt_port is
   signal mem_sent     : std_ulogic;
   signal fetch        : std_ulogic;
 
+  -- the rule was broken in the cycle before --
+  signal outside : std_ulogic := '0';
+
   function word_f(header : std_ulogic_vector(255 downto 0); dw : natural) return std_ulogic_vector is
   begin
     return header(32*dw+31 downto 32*dw);
@@ -127,6 +130,9 @@ begin
   assert DATA_WIDTH_G = 256
     report "mgmt_port: DATA_WIDTH_G is " & integer'image(DATA_WIDTH_G) & ", this port is made for 256"
     severity failure;
+
+  write_inside_scratch: assert outside = '0'
+    report "a row beyond the end of scratch was written" severity failure;
 
   busy_o <= '1' when rx_valid_i = '1' or state_q /= S_HEADER or tx_state_q /= S_IDLE or ev_valid_i = '1' or done_valid_i = '1' else '0';
 
@@ -274,6 +280,10 @@ begin
         re_q <= '0';
         wleft_q <= 0;
         inside_q <= '0';
+      end if;
+      outside <= '0';
+      if mem_we_o = '1' and wrow_q >= SCRATCH_BYTES_G/32 and rst_i = '0' then
+        outside <= '1';
       end if;
     end if;
   end process commands;

@@ -329,4 +329,59 @@ begin
 
   busy_o <= rx_busy or intx_pending or msix_busy or tx_busy;
 
+
+  -- Rules ------------------------------------------------------------------------------
+  -- ------------------------------------------------------------------------------------
+  completion_rules: entity work.completion_assert
+  port map (
+    clk_i        => clk_i,
+    rst_i        => rst_i,
+    req_valid_i  => req_valid,
+    req_ready_i  => req_ready,
+    req_header_i => req_header,
+    req_dwords_i => req_dwords,
+    cpl_valid_i  => cpl_valid,
+    cpl_ready_i  => cpl_ready,
+    cpl_header_i => cpl_header
+  );
+
+  -- in VHDL simulators only, for the time it takes --
+  -- pragma translate_off
+  cpl_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 192
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst_i,
+    data_i  => cpl_header & cpl_data,
+    valid_i => cpl_valid,
+    ready_i => cpl_ready
+  );
+
+  msix_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 160
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst_i,
+    data_i  => msix_header & msix_data,
+    valid_i => msix_valid,
+    ready_i => msix_ready
+  );
+
+  intx_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 128
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst_i,
+    data_i  => intx_header,
+    valid_i => intx_valid,
+    ready_i => intx_ready
+  );
+  -- pragma translate_on
+
 end architecture pcie_port_rtl;

@@ -800,4 +800,196 @@ begin
     mem_wdata_i     => mem_wdata
   );
 
+
+  -- Rules ------------------------------------------------------------------------------
+  -- ------------------------------------------------------------------------------------
+  p0_tx_rules: entity work.stream_assert
+  generic map (
+    TLP_G => true
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p0_tx_data,
+    keep_i  => p0_tx_keep,
+    last_i  => p0_tx_last,
+    valid_i => p0_tx_valid,
+    ready_i => p0_tx_ready
+  );
+
+  p1_tx_rules: entity work.stream_assert
+  generic map (
+    TLP_G => true
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p1_tx_data,
+    keep_i  => p1_tx_keep,
+    last_i  => p1_tx_last,
+    valid_i => p1_tx_valid,
+    ready_i => p1_tx_ready
+  );
+
+  p2_tx_rules: entity work.stream_assert
+  generic map (
+    TLP_G => false
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p2_tx_data,
+    keep_i  => p2_tx_keep,
+    last_i  => p2_tx_last,
+    valid_i => p2_tx_valid,
+    ready_i => p2_tx_ready
+  );
+
+  -- in VHDL simulators only, for the time it takes --
+  -- pragma translate_off
+  p0_dma_rules: entity work.stream_assert
+  generic map (
+    TLP_G => true
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p0_dma_data,
+    keep_i  => p0_dma_keep,
+    last_i  => p0_dma_last,
+    valid_i => p0_dma_valid,
+    ready_i => p0_dma_ready
+  );
+
+  p1_dma_rules: entity work.stream_assert
+  generic map (
+    TLP_G => true
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p1_dma_data,
+    keep_i  => p1_dma_keep,
+    last_i  => p1_dma_last,
+    valid_i => p1_dma_valid,
+    ready_i => p1_dma_ready
+  );
+
+  p0_request_rules: entity work.request_assert
+  generic map (
+    FUNCTIONS_G => FUNCTIONS_G
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p0_tx_data,
+    last_i  => p0_tx_last,
+    valid_i => p0_tx_valid,
+    ready_i => p0_tx_ready,
+    mps_i   => p0_mps,
+    mrrs_i  => p0_mrrs,
+    busy_i  => dma_busy
+  );
+
+  p1_request_rules: entity work.request_assert
+  generic map (
+    FUNCTIONS_G => 1
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p1_tx_data,
+    last_i  => p1_tx_last,
+    valid_i => p1_tx_valid,
+    ready_i => p1_tx_ready,
+    mps_i   => p1_mps,
+    mrrs_i  => p1_mrrs,
+    busy_i  => dma_busy
+  );
+
+  p0_irq_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 19
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p0_irq_function & p0_irq_vector,
+    valid_i => p0_irq_valid,
+    ready_i => p0_irq_ready
+  );
+
+  p1_irq_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 16
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => p1_irq_vector,
+    valid_i => p1_irq_valid,
+    ready_i => p1_irq_ready
+  );
+
+  -- what is merged into an event that is shown may change its value --
+  event_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 40
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => ev_opcode & ev_dw2,
+    valid_i => ev_valid,
+    ready_i => ev_ready
+  );
+
+  interrupt_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => 28
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => int_port & int_function & int_index,
+    valid_i => int_valid,
+    ready_i => int_ready
+  );
+
+  command_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => DMA_COMMAND_BITS_C
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => to_bits_f(command),
+    valid_i => command_valid,
+    ready_i => command_ready
+  );
+
+  done_rules: entity work.handshake_assert
+  generic map (
+    WIDTH_G => DMA_DONE_BITS_C
+  )
+  port map (
+    clk_i   => clk_i,
+    rst_i   => rst,
+    data_i  => to_bits_f(done),
+    valid_i => done_valid,
+    ready_i => done_ready
+  );
+  -- pragma translate_on
+
+  busy_rules: entity work.busy_assert
+  port map (
+    clk_i     => clk_i,
+    rst_i     => rst,
+    busy_i    => busy_o,
+    offered_i => p0_rx_valid_i or p1_rx_valid_i or p2_rx_valid_i,
+    waiting_i => p0_in_valid or p1_in_valid or p2_in_valid or p0_tx_valid or p1_tx_valid or p2_tx_valid or
+                 p0_dma_valid or p1_dma_valid or command_valid or done_valid or p0_ev_valid or p1_ev_valid or
+                 p0_irq_valid or p1_irq_valid or int_valid
+  );
+
 end architecture virtio_fpga_rtl;
