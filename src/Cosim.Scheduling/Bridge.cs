@@ -35,7 +35,7 @@ public sealed partial class Bridge : IDisposable
 
     private readonly BridgeOptions _options;
     private readonly EventLoop _loop = new();
-    private readonly IFpga _fpga;
+    private readonly LoggedFpga _fpga;
     private readonly Port[] _ports;
     private readonly Action<string> _report;
     private readonly TimeProvider _time;
@@ -68,12 +68,8 @@ public sealed partial class Bridge : IDisposable
     {
         _options = options;
         ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
-        _fpga = options.MakeFpga(options.Fpga with { SimulatorEnded = () => Post(static () => { }) }); // wakes the loop, which then sees it
-        if (options.Stimuli is { } stimuli)
-        {
-            _fpga = new LoggedFpga(_fpga, stimuli);
-        }
-
+        FpgaOptions fpga = options.Fpga with { SimulatorEnded = () => Post(static () => { }) }; // wakes the loop, which then sees it
+        _fpga = new LoggedFpga(options.MakeFpga(fpga), options.Stimuli);
         int links = Math.Min(_fpga.PortCount, 2);
         if (options.Hosts.Count > links)
         {
@@ -84,6 +80,11 @@ public sealed partial class Bridge : IDisposable
         _ends = new TaskEnds(stepped);
         _time = stepped ? new SimulatedTime(_fpga, options.ClockHz) : TimeProvider.System;
         _report = stepped ? options.Log ?? (_ => { }) : new ReportLimiter(options.Log, TimeProvider.System).Report;
+        if (options.RecordingFile is { } file)
+        {
+            RecordFromTheStart(file);
+        }
+
         _ports = new Port[options.Hosts.Count];
         for (int i = 0; i < _ports.Length; i++)
         {
@@ -118,6 +119,7 @@ public sealed partial class Bridge : IDisposable
         Ports = [.. _ports.Select(port => port.Counters)],
         Functions = [.. _ports.SelectMany((port, number) => Enumerable.Range(0, port.Functions)
             .Select(f => new FunctionStatus(number, f, port.Socket(f), port.Attached(f))))],
+        Recording = Volatile.Read(ref _recording)?.Status,
     });
 
     /// <summary>Runs an action on the bridge's thread, after those posted before.</summary>
@@ -165,7 +167,33 @@ public sealed partial class Bridge : IDisposable
     /// Brings the FPGA back to its state after power-on, also after its simulator was lost. Hosts see a device that was reset under them;
     /// the back end begins a new session.
     /// </summary>
-    public Task Reset() => Invoke(() =>
+    public Task Reset() => Invoke(ResetFpga);
+
+    /// <summary>Ends the thread, the sockets and the simulator, and a recording. Not to be called on the bridge's thread.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        _stop = true;
+        _loop.Wake();
+        if (_thread is null)
+        {
+            End();
+        }
+        else
+        {
+            _thread.Join();
+        }
+
+        _fpga.Dispose();
+        _recording?.Dispose();
+        _loop.Dispose();
+    }
+
+    private bool ResetFpga()
     {
         VirtioFpga? former = _virtio;
         _virtio = null;
@@ -192,29 +220,6 @@ public sealed partial class Bridge : IDisposable
         _virtio?.CallBackEnd();
         SetState(_virtio is null ? BridgeState.LinkUp : BridgeState.LinkDown);
         return true;
-    });
-
-    /// <summary>Ends the thread, the sockets and the simulator. Not to be called on the bridge's thread.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
-        {
-            return;
-        }
-
-        _stop = true;
-        _loop.Wake();
-        if (_thread is null)
-        {
-            End();
-        }
-        else
-        {
-            _thread.Join();
-        }
-
-        _fpga.Dispose();
-        _loop.Dispose();
     }
 
     private void Run()

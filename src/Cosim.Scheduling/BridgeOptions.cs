@@ -58,6 +58,9 @@ public sealed record BridgeOptions
     /// <summary>Sees everything that crosses the FPGA's boundary; null: nobody.</summary>
     public IStimuliLog? Stimuli { get; init; }
 
+    /// <summary>File that takes a recording from the FPGA's first cycle on (<c>hdl/STIMULI.md</c>; gzip where its name ends in <c>.gz</c>); null: none.</summary>
+    public string? RecordingFile { get; init; }
+
     /// <summary>Takes one line a time about what was dropped, refused or lost. Called on the bridge's thread.</summary>
     public Action<string>? Log { get; init; }
 }

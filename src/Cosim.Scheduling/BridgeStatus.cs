@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Pcie;
+using Cosim.Scheduling.Stimuli;
 
 namespace Cosim.Scheduling;
 
@@ -33,6 +34,9 @@ public sealed record BridgeStatus
 
     /// <summary>All functions of all ports.</summary>
     public required IReadOnlyList<FunctionStatus> Functions { get; init; }
+
+    /// <summary>The recording that goes on, or the last one; null: there was none.</summary>
+    public RecordingStatus? Recording { get; init; }
 
     /// <summary>TLPs both ways on all ports.</summary>
     public ulong Tlps => Ports.Aggregate(0UL, (sum, port) => sum + port.TlpsSent + port.TlpsReceived);

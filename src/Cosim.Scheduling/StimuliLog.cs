@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga;
+using Cosim.Scheduling.Stimuli;
 
 namespace Cosim.Scheduling;
 
@@ -35,10 +36,11 @@ public interface IStimuliLog
     }
 }
 
-/// <summary>An FPGA whose boundary is logged.</summary>
-internal sealed class LoggedFpga(IFpga fpga, IStimuliLog log) : IFpga
+/// <summary>An FPGA whose boundary is logged, and can be recorded from any cycle on.</summary>
+internal sealed class LoggedFpga(IFpga fpga, IStimuliLog? log) : IFpga
 {
     private readonly ulong[] _outputs = new ulong[fpga.PortCount];
+    private StimuliWriter? _recording;
 
     public string Kind => fpga.Kind;
 
@@ -48,9 +50,21 @@ internal sealed class LoggedFpga(IFpga fpga, IStimuliLog log) : IFpga
 
     public string? Failure => fpga.Failure;
 
+    /// <summary>Outputs that were taken, by port.</summary>
+    public IReadOnlyList<ulong> Outputs => _outputs;
+
+    public void BeginRecording(StimuliWriter recording) => _recording = recording;
+
+    public void EndRecording()
+    {
+        _recording?.End(fpga.Cycle);
+        _recording = null;
+    }
+
     public void Send(int port, ReadOnlySpan<byte> packet, ulong notBefore = 0)
     {
-        log.Input(port, fpga.Cycle, notBefore, _outputs, packet);
+        log?.Input(port, fpga.Cycle, notBefore, _outputs, packet);
+        _recording?.Input(port, fpga.Cycle, notBefore, _outputs, packet);
         fpga.Send(port, packet, notBefore);
     }
 
@@ -63,20 +77,23 @@ internal sealed class LoggedFpga(IFpga fpga, IStimuliLog log) : IFpga
             return false;
         }
 
-        log.Output(packet.Port, packet.Cycle, packet.Bytes);
+        log?.Output(packet.Port, packet.Cycle, packet.Bytes);
+        _recording?.Output(packet.Port, packet.Cycle, packet.Bytes);
         _outputs[packet.Port]++;
         return true;
     }
 
     public void Reset()
     {
-        log.Reset(fpga.Cycle);
+        log?.Reset(fpga.Cycle);
+        _recording?.Reset(fpga.Cycle);
         fpga.Reset();
     }
 
     public void Dispose()
     {
-        log.End(fpga.Cycle);
+        log?.End(fpga.Cycle);
+        EndRecording();
         fpga.Dispose();
     }
 }

@@ -9,8 +9,9 @@ public sealed class AllocationTests
 {
     private const int Bytes = 64 << 10;
 
-    [Test]
-    public async Task DataPath_ManyTlps_AllocatesNothing()
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task DataPath_ManyTlps_AllocatesNothing(bool recorded)
     {
         MeteredFpga? meter = null;
         using Bridge bridge = new(new BridgeOptions
@@ -19,6 +20,7 @@ public sealed class AllocationTests
             Fpga = new FpgaOptions { Kind = FpgaKind.Model },
             MakeFpga = options => meter = new MeteredFpga(FpgaFactory.Create(options)),
             Hosts = [new ProgramHostOptions { Functions = 2, MemoryBytes = 4 << 20 }, new ProgramHostOptions { Functions = 1, MemoryBytes = 8 << 20 }],
+            RecordingFile = recorded ? "/dev/null" : null,
         });
         byte[] answer = new byte[Bytes];
         await using MockBackEnd backEnd = new(bridge) { Serve = _ => answer };

@@ -21,8 +21,10 @@ public abstract class BridgeFixture(FpgaKind kind)
 
     protected virtual IStimuliLog? Stimuli => null;
 
+    protected virtual string? RecordingFile => null;
+
     [SetUp]
-    public async Task StartBridge()
+    public virtual async Task StartBridge()
     {
         _log.Clear();
         string root = RepositoryRoot();
@@ -41,6 +43,7 @@ public abstract class BridgeFixture(FpgaKind kind)
             Hosts = [new ProgramHostOptions { Functions = 2, MemoryBytes = 4 << 20 }, new ProgramHostOptions { Functions = 1, MemoryBytes = 8 << 20 }],
             MailboxTimeout = TimeSpan.FromSeconds(5),
             Stimuli = Stimuli,
+            RecordingFile = RecordingFile,
             Log = _log.Enqueue,
         });
         await Bridge.Started.WaitAsync(Deadline);

@@ -191,7 +191,8 @@ public sealed class StimuliWriter : IStimuliLog, IDisposable
         _emptied.Dispose();
     }
 
-    private static Stream Open(string path)
+    /// <summary>Makes or replaces a file for a recording.</summary>
+    internal static Stream Open(string path)
     {
         FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
         return path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Fastest) : file;
