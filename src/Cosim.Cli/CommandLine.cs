@@ -36,6 +36,7 @@ public static class CommandLine
             WaveCommand.Create(output),
             ReplayCommand.Create(output),
             StimuliCommand.Create(output),
+            RecordCommand.Create(output),
         };
         InvocationConfiguration configuration = new()
         {

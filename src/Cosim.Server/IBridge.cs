@@ -43,6 +43,20 @@ public interface IBridge : IAsyncDisposable
     /// <summary>Brings the FPGA back to its state after power-on.</summary>
     Task ResetAsync();
 
+    /// <summary>Begins a recording.</summary>
+    /// <param name="file">Name of a file in the folder of recordings; null: a new one.</param>
+    /// <param name="reset">Reset the FPGA first.</param>
+    /// <exception cref="BridgeException">The bridge is being recorded already, or the file cannot be made.</exception>
+    Task<RecordingStatus> StartRecordingAsync(string? file, bool reset);
+
+    /// <summary>Ends the recording; completes when it is in its file.</summary>
+    /// <exception cref="BridgeException">The bridge is not being recorded.</exception>
+    Task<RecordingStatus> StopRecordingAsync();
+
+    /// <summary>Opens the file of the recording that goes on, or of the last one, to read it.</summary>
+    /// <exception cref="BridgeException">There is none.</exception>
+    Task<Stream> OpenRecordingAsync();
+
     /// <summary>Reads configuration space.</summary>
     Task<AccessResult> ReadConfigAsync(int port, int function, int offset, int length);
 

@@ -44,6 +44,44 @@ public sealed class CommandLineTests
         }
     }
 
+    [Test]
+    public async Task Record_StartStopDownload_AndUpWithRecord_MakeRecordings()
+    {
+        string scenario = Write("""{ "name": "x", "fpga": { "kind": "MODEL" }, "host1": { "program": {} }, "host2": { "program": {} }, "devices": [{ "net": {} }] }""");
+        string name = $"rec-{Environment.ProcessId}";
+        string own = Path.Combine(_folder.FullName, "own.stim");
+        string copy = Path.Combine(_folder.FullName, "copy.stim.gz");
+        string stored = Path.Combine(Workspace.Find().Recordings, $"{name}.stim.gz");
+        string[] rest = [name, "--address", Address];
+        (int Status, string Text)[] done =
+        [
+            await RunAsync(["up", scenario, "--record", own, "--name", .. rest]),
+            await RunAsync(["record", "start", .. rest]),
+            await RunAsync(["record", "stop", .. rest]),
+            await RunAsync(["record", "start", "--reset", "--file", $"{name}.stim.gz", .. rest]),
+            await RunAsync(["record", "start", "--file", "../x.stim", .. rest]),
+            await RunAsync(["record", "stop", .. rest]),
+            await RunAsync(["record", "stop", .. rest]),
+            await RunAsync(["record", "download", "-o", copy, .. rest]),
+            await RunAsync(["record", "download", "-o", stored, .. rest]),
+            await RunAsync(["down", .. rest]),
+        ];
+        byte[] storedBytes = await File.ReadAllBytesAsync(stored);
+        File.Delete(stored);
+        Assert.Multiple(() =>
+        {
+            Assert.That(done.Select(d => d.Status), Is.EqualTo(new[] { 0, 1, 0, 0, 1, 0, 1, 0, 0, 0 }), string.Concat(done.Select(d => d.Text)));
+            Assert.That(done[0].Text, Does.Contain($"recording: {own}"));
+            Assert.That(done[1].Text, Does.Contain(own).And.Contain("already"));
+            Assert.That(done[2].Text, Does.Match($"{own}: [1-9][0-9]* inputs, [1-9][0-9]* outputs"));
+            Assert.That(done[3].Text, Does.Contain(stored));
+            Assert.That(done[4].Text, Does.Contain("../x.stim"));
+            Assert.That(File.ReadLines(own).Last(), Does.StartWith("end "));
+            Assert.That(File.ReadAllBytes(copy), Is.EqualTo(storedBytes));
+            Assert.That(storedBytes.Take(2), Is.EqualTo(new byte[] { 0x1f, 0x8b }), "gzip");
+        });
+    }
+
     private static IEnumerable<TestCaseData> BadScenarios()
     {
         yield return new TestCaseData("""{ "nmae": "x" }""", "unknown key \"nmae\"").SetArgDisplayNames("unknown key");

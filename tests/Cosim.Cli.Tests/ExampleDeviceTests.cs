@@ -42,6 +42,7 @@ public sealed class ExampleDeviceTests
                 Tools = _workspace.Tools,
                 BackEnd = _workspace.BackEnd,
                 Run = Path.Combine(_folder, "run"),
+                Recordings = Path.Combine(_folder, "recordings"),
             },
             TestContext.Out.WriteLine);
         await using IBridge bridge = await factory.CreateAsync(scenario, token);

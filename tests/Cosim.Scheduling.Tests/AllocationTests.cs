@@ -14,13 +14,14 @@ public sealed class AllocationTests
     public async Task DataPath_ManyTlps_AllocatesNothing(bool recorded)
     {
         MeteredFpga? meter = null;
+        string file = Path.Combine(TestContext.CurrentContext.WorkDirectory, "allocation.stim");
         using Bridge bridge = new(new BridgeOptions
         {
             Name = "test",
             Fpga = new FpgaOptions { Kind = FpgaKind.Model },
             MakeFpga = options => meter = new MeteredFpga(FpgaFactory.Create(options)),
             Hosts = [new ProgramHostOptions { Functions = 2, MemoryBytes = 4 << 20 }, new ProgramHostOptions { Functions = 1, MemoryBytes = 8 << 20 }],
-            RecordingFile = recorded ? "/dev/null" : null,
+            RecordingFile = recorded ? file : null,
         });
         byte[] answer = new byte[Bytes];
         await using MockBackEnd backEnd = new(bridge) { Serve = _ => answer };
@@ -41,6 +42,8 @@ public sealed class AllocationTests
         await Exchange(driver, queue, 64);
 
         (int packets, long allocated) = await bridge.Invoke(() => (meter!.Packets, meter.Bytes));
+        bridge.Dispose();
+        File.Delete(file);
         Assert.That(packets, Is.GreaterThan(64 * Bytes / 256), "TLPs and DMA commands");
         Assert.That(allocated, Is.Zero, $"bytes allocated over {packets} TLPs and DMA commands");
     }

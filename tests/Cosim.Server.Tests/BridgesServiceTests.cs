@@ -101,6 +101,9 @@ public sealed class BridgesServiceTests
             async () => await _service.Bridges.GetAsync(new GetBridgeRequest { Name = "x" }),
             async () => await _service.Bridges.DeleteAsync(new DeleteBridgeRequest { Name = "x" }),
             async () => await _service.Bridges.ResetAsync(new ResetBridgeRequest { Name = "x" }),
+            async () => await _service.Bridges.StartRecordingAsync(new StartRecordingRequest { Name = "x" }),
+            async () => await _service.Bridges.StopRecordingAsync(new StopRecordingRequest { Name = "x" }),
+            async () => await _service.Bridges.DownloadRecording(new DownloadRecordingRequest { Name = "x" }).ResponseStream.MoveNext(),
             async () => await _service.Bridges.Watch(new WatchBridgeRequest { Name = "x" }).ResponseStream.MoveNext(),
             async () => await _service.Transactions.WatchTlps(new WatchTlpsRequest { Bridge = "x" }).ResponseStream.MoveNext(),
         ];
@@ -162,6 +165,50 @@ public sealed class BridgesServiceTests
             Assert.That(bridge.Disposed.IsCompleted);
             Assert.That(File.Exists(_service.SocketPath), Is.False);
         });
+    }
+
+    [TestCase("a.stim")]
+    [TestCase("Long-name_2.b.stim.gz")]
+    [TestCase("", null)]
+    public async Task StartRecording_GoodName_IsTheBridges(string file, string? expected = "same")
+    {
+        FakeBridge bridge = await _service.CreateAsync();
+        await _service.Bridges.StartRecordingAsync(new StartRecordingRequest { Name = "b", File = file, Reset = true });
+        Assert.That(bridge.Recorded, Is.EqualTo((expected is null ? null : file, true)));
+    }
+
+    [TestCase("../a.stim")]
+    [TestCase("/tmp/a.stim")]
+    [TestCase("folder/a.stim")]
+    [TestCase("..stim")]
+    [TestCase(".stim")]
+    [TestCase("a.stim\n")]
+    [TestCase("a.stim\0")]
+    [TestCase("a.txt")]
+    [TestCase("a.stim.gz/")]
+    [TestCase("a\\b.stim")]
+    public async Task StartRecording_NameThatLeavesTheFolder_IsInvalidArgument(string file)
+    {
+        FakeBridge bridge = await _service.CreateAsync();
+        RpcException error = Assert.ThrowsAsync<RpcException>(async () => await _service.Bridges.StartRecordingAsync(new StartRecordingRequest { Name = "b", File = file }))!;
+        Assert.That((error.StatusCode, bridge.Recorded), Is.EqualTo((StatusCode.InvalidArgument, ((string?, bool)?)null)));
+        Assert.That(error.Status.Detail, Does.Contain(".stim.gz"));
+    }
+
+    [Test]
+    public async Task DownloadRecording_OfManyChunks_IsTheFile(CancellationToken token)
+    {
+        FakeBridge bridge = await _service.CreateAsync();
+        bridge.Recording = [.. Enumerable.Range(0, 1_000_001).Select(i => (byte)(i * 7 / 11))];
+        using AsyncServerStreamingCall<RecordingChunk> call = _service.Bridges.DownloadRecording(new DownloadRecordingRequest { Name = "b" }, cancellationToken: token);
+        List<byte> got = [];
+        await foreach (RecordingChunk chunk in call.ResponseStream.ReadAllAsync(token))
+        {
+            got.AddRange(chunk.Data.Span);
+        }
+
+        Assert.That(got, Has.Count.EqualTo(bridge.Recording.Length));
+        Assert.That(got.SequenceEqual(bridge.Recording));
     }
 
     [Test]

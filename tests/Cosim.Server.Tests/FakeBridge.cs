@@ -45,6 +45,11 @@ internal sealed class FakeBridge : IBridge
 
     internal ulong Cycles { get; set; }
 
+    /// <summary>What was asked for by the last start of a recording.</summary>
+    internal (string? File, bool Reset)? Recorded { get; private set; }
+
+    internal byte[] Recording { get; set; } = [];
+
     /// <summary>Grows with each look at the status, as a bridge's own does.</summary>
     internal ulong BusyNs { get; private set; }
 
@@ -82,6 +87,16 @@ internal sealed class FakeBridge : IBridge
         SetState(BridgeStatus.Types.State.LinkDown);
         return Task.CompletedTask;
     }
+
+    public Task<RecordingStatus> StartRecordingAsync(string? file, bool reset)
+    {
+        Recorded = (file, reset);
+        return Task.FromResult(new RecordingStatus { File = file ?? "new", Running = true });
+    }
+
+    public Task<RecordingStatus> StopRecordingAsync() => throw new BridgeException("nothing is recorded");
+
+    public Task<Stream> OpenRecordingAsync() => Task.FromResult<Stream>(new MemoryStream(Recording));
 
     public Task<AccessResult> ReadConfigAsync(int port, int function, int offset, int length) => Read(port, function, _config, (ulong)offset, length);
 

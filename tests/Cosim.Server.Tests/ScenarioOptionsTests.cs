@@ -8,7 +8,7 @@ namespace Cosim.Server.Tests;
 
 public sealed class ScenarioOptionsTests
 {
-    private static readonly BridgeFolders s_folders = new() { Hdl = "/h", Build = "/b", Tools = "/t", BackEnd = "/e", Run = "/r" };
+    private static readonly BridgeFolders s_folders = new() { Hdl = "/h", Build = "/b", Tools = "/t", BackEnd = "/e", Run = "/r", Recordings = "/rec" };
 
     [Test]
     public void ToBridgeOptions_DesignOfTheUser_HasItsPortsAndFunctions()
@@ -24,6 +24,7 @@ public sealed class ScenarioOptionsTests
             },
             CompletionLatencyCycles = 7,
             Timeouts = new Timeouts { CompletionCycles = 55 },
+            Record = new RecordSpec { File = "/r.stim" },
         };
         BridgeOptions options = ScenarioOptions.ToBridgeOptions(scenario, s_folders, "/run", _ => { });
         Assert.Multiple(() =>
@@ -33,6 +34,7 @@ public sealed class ScenarioOptionsTests
             Assert.That(options.Fpga.WaveFormat, Is.EqualTo(Cosim.Fpga.WaveFormat.Ghw));
             Assert.That(options.CompletionLatencyCycles, Is.EqualTo(7));
             Assert.That(options.CompletionTimeoutCycles, Is.EqualTo(55));
+            Assert.That(options.RecordingFile, Is.EqualTo("/r.stim"));
             Assert.That(
                 ((SocketHostOptions)options.Hosts.Single()).Sockets,
                 Is.EqualTo(new[] { "/run/port0-function0.sock", "/run/port0-function1.sock", "/run/port0-function2.sock" }));

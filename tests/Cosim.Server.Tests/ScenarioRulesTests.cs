@@ -38,6 +38,8 @@ public sealed class ScenarioRulesTests
         yield return Case("fpga.waves", s => s.Fpga.Waves = new WavesSpec { File = "/w.vcd" });
         yield return Case("fpga.waves.file", s => (s.Fpga.Kind, s.Fpga.Waves) = (Kind.Ghdl, new WavesSpec { File = "/w.txt" }));
         yield return Case("fpga.waves.format", s => (s.Fpga.Kind, s.Fpga.Waves) = (Kind.Verilator, new WavesSpec { File = "/w.ghw" }));
+        yield return Case("record.file", s => s.Record = new RecordSpec());
+        yield return Case("record.file", s => s.Record = new RecordSpec { File = "relative.stim" });
         yield return Case("host1", s => s.Host1 = new HostSpec());
         yield return Case("host1.process", s => s.Host1 = new HostSpec { Process = new ProcessHost() });
         yield return Case("host1.program.memoryBytes", s => s.Host1.Program.MemoryBytes = 5000);

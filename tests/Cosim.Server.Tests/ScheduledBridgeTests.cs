@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Grpc.Tests;
+using Cosim.Scheduling.Stimuli;
 using Cosim.Server.Scheduled;
 using Cosim.V1;
 using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using NUnit.Framework;
+using RecordingStatus = Cosim.V1.RecordingStatus;
 using State = Cosim.V1.BridgeStatus.Types.State;
 
 namespace Cosim.Server.Tests;
@@ -33,6 +35,7 @@ public sealed class ScheduledBridgeTests
             Tools = Path.Combine(_folder.FullName, "tools.json"),
             BackEnd = Path.Combine(_folder.FullName, "backend"),
             Run = RunFolder,
+            Recordings = Recordings,
         };
         _server = await BridgeServer.StartAsync(new BridgeServerOptions
         {
@@ -52,6 +55,8 @@ public sealed class ScheduledBridgeTests
         Assert.That(Directory.Exists(Path.Combine(RunFolder, "real")), Is.False, "a bridge left its run-time folder");
         _folder.Delete(recursive: true);
     }
+
+    private string Recordings => Path.Combine(_folder.FullName, "recordings");
 
     private string RunFolder => Path.Combine(_folder.FullName, "run");
 
@@ -113,6 +118,73 @@ public sealed class ScheduledBridgeTests
         BridgeStatus reset = await _bridges.ResetAsync(new ResetBridgeRequest { Name = "real" }, cancellationToken: token);
         ReadResponse id = await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 2 }, cancellationToken: token);
         Assert.That((reset.State, id.Data), Is.EqualTo((State.LinkDown, ByteString.CopyFrom(0x05, 0x0c))));
+    }
+
+    [Test]
+    public async Task Recording_OfTheScenario_IsWholeWhenTheBridgeHasEnded(CancellationToken token)
+    {
+        Scenario scenario = Programmed();
+        scenario.Record = new RecordSpec { File = Path.Combine(_folder.FullName, "own.stim") };
+        BridgeStatus created = await _bridges.CreateAsync(scenario, cancellationToken: token);
+        await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 4 }, cancellationToken: token);
+        await _bridges.DeleteAsync(new DeleteBridgeRequest { Name = "real" }, cancellationToken: token);
+        Assert.That((created.Recording.File, created.Recording.Running), Is.EqualTo((scenario.Record.File, true)));
+        Assert.That(ReadRecording(scenario.Record.File), Is.GreaterThan(10));
+    }
+
+    [Test]
+    public async Task Recording_StartedStoppedAndDownloaded_IsSeenInTheStatus(CancellationToken token)
+    {
+        BridgeStatus before = await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        StartRecordingRequest start = new() { Name = "real", Reset = true };
+        RecordingStatus running = await _bridges.StartRecordingAsync(start, cancellationToken: token);
+        RpcException twice = Assert.ThrowsAsync<RpcException>(async () => await _bridges.StartRecordingAsync(start, cancellationToken: token))!;
+        await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 4 }, cancellationToken: token);
+        RecordingStatus ended = await _bridges.StopRecordingAsync(new StopRecordingRequest { Name = "real" }, cancellationToken: token);
+        RpcException none = Assert.ThrowsAsync<RpcException>(
+            async () => await _bridges.StopRecordingAsync(new StopRecordingRequest { Name = "real" }, cancellationToken: token))!;
+        BridgeStatus after = await _bridges.GetAsync(new GetBridgeRequest { Name = "real" }, cancellationToken: token);
+        RecordingStatus next = await _bridges.StartRecordingAsync(new StartRecordingRequest { Name = "real" }, cancellationToken: token);
+        await _bridges.StopRecordingAsync(new StopRecordingRequest { Name = "real" }, cancellationToken: token);
+        string copy = Path.Combine(_folder.FullName, "copy.stim");
+        await using (FileStream file = File.Create(copy))
+        {
+            using AsyncServerStreamingCall<RecordingChunk> download = _bridges.DownloadRecording(new DownloadRecordingRequest { Name = "real" }, cancellationToken: token);
+            await foreach (RecordingChunk chunk in download.ResponseStream.ReadAllAsync(token))
+            {
+                await file.WriteAsync(chunk.Data.Memory, token);
+            }
+        }
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(before.Recording, Is.Null);
+            Assert.That((running.File, running.Running), Is.EqualTo((Path.Combine(Recordings, "real-1.stim"), true)));
+            Assert.That((twice.StatusCode, none.StatusCode), Is.EqualTo((StatusCode.FailedPrecondition, StatusCode.FailedPrecondition)));
+            Assert.That(twice.Status.Detail, Does.Contain(running.File));
+            Assert.That(ended.Running, Is.False);
+            Assert.That(after.Recording, Is.EqualTo(ended));
+            Assert.That(ReadRecording(running.File), Is.EqualTo(ended.Inputs));
+            Assert.That(next.File, Is.EqualTo(Path.Combine(Recordings, "real-2.stim")));
+            Assert.That(File.ReadAllBytes(copy), Is.EqualTo(File.ReadAllBytes(next.File)));
+        });
+    }
+
+    [Test]
+    public async Task StartRecording_IntoTheFileOfAnotherBridgesRecording_IsRefusedAndThatOneGoesOn(CancellationToken token)
+    {
+        Scenario other = Programmed();
+        other.Name = "other";
+        await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        await _bridges.CreateAsync(other, cancellationToken: token);
+        await _bridges.StartRecordingAsync(new StartRecordingRequest { Name = "real", File = "x.stim" }, cancellationToken: token);
+        RpcException error = Assert.ThrowsAsync<RpcException>(
+            async () => await _bridges.StartRecordingAsync(new StartRecordingRequest { Name = "other", File = "x.stim" }, cancellationToken: token))!;
+        await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 4 }, cancellationToken: token);
+        RecordingStatus ended = await _bridges.StopRecordingAsync(new StopRecordingRequest { Name = "real" }, cancellationToken: token);
+        Assert.That(error.StatusCode, Is.EqualTo(StatusCode.FailedPrecondition));
+        Assert.That(error.Status.Detail, Does.Contain("x.stim").And.Contain("used by another"));
+        Assert.That(ReadRecording(ended.File), Is.EqualTo(ended.Inputs).And.Positive);
     }
 
     [Test]
@@ -182,6 +254,18 @@ public sealed class ScheduledBridgeTests
         (int exitCode, string output) = await GrpcJs.RunAsync(script, [modules, GrpcJs.FindClone(), _server.Address.ToString()], token);
         Assert.That(exitCode, Is.Zero, output);
         Assert.That(output, Does.EndWith("all checks hold\n"));
+    }
+
+    // The number of inputs in a recording, which is to be whole.
+    private static ulong ReadRecording(string file)
+    {
+        using StimuliReader reader = new(file);
+        while (reader.Read())
+        {
+        }
+
+        Assert.That(reader.IsComplete, file);
+        return reader.Inputs;
     }
 
     private static Scenario Programmed() => new()

@@ -17,9 +17,11 @@ internal static class RunCommand
         Option<uint> latency = new("--latency") { Description = "Completion latency in cycles. Default 16.", DefaultValueFactory = _ => 16, HelpName = "CYCLES" };
         Option<string?> disk = new("--disk") { Description = "Image for host 2 to serve; what is in it is lost.", HelpName = "FILE" };
         Option<string?> waves = new("--waves") { Description = "Waveform to write: .vcd, .fst or, with GHDL, .ghw.", HelpName = "FILE" };
+        Option<string?> record = new("--record") { Description = "Record what crosses the FPGA's boundary, for cosim replay: .stim or .stim.gz.", HelpName = "FILE" };
+        Option<bool> small = new("--small") { Description = "Move as little as with GHDL, whatever the FPGA." };
         Option<string?> shell = new("--shell") { Description = "Leave a console to the user instead: host1 (the default) or host2.", HelpName = "HOST", Arity = ArgumentArity.ZeroOrOne };
         shell.AcceptOnlyFromAmong("host1", HostTwo);
-        Command command = new("run", "Join two QEMU hosts and check disk and network through the FPGA.") { fpga, inProcess, latency, disk, waves, shell };
+        Command command = new("run", "Join two QEMU hosts and check disk and network through the FPGA.") { fpga, inProcess, latency, disk, waves, record, small, shell };
         command.SetAction((result, cancellation) => new MainJob.MainJob(
             new MainJobOptions
             {
@@ -28,6 +30,8 @@ internal static class RunCommand
                 CompletionLatencyCycles = result.GetValue(latency),
                 Disk = result.GetValue(disk),
                 Waves = result.GetValue(waves),
+                Record = result.GetValue(record),
+                Sizes = result.GetValue(small) ? MainJobSizes.For(FpgaKind.Ghdl) : null,
                 Shell = result.GetResult(shell) is not null,
                 ShellOnHostTwo = result.GetValue(shell) == HostTwo,
             },

@@ -50,5 +50,6 @@ internal static class ServeCommand
         Tools = workspace.Tools,
         BackEnd = workspace.BackEnd,
         Run = workspace.Run,
+        Recordings = workspace.Recordings,
     };
 }

@@ -7,12 +7,18 @@ namespace Cosim.Cli.Commands;
 /// <summary>Statuses as people read them.</summary>
 internal static class StatusText
 {
-    /// <summary>State of the bridge and of the hosts that were started for it, without counters.</summary>
+    /// <summary>State of the bridge, of the hosts that were started for it and of its recording, without counters.</summary>
     internal static string Summary(BridgeStatus status)
     {
+        string recording = status.Recording switch
+        {
+            { Running: true } => ", recording",
+            { Failure.Length: > 0 } => ", recording failed",
+            _ => "",
+        };
         string hosts = string.Concat(status.Hosts.Select(h => $", host {h.Port + 1} {Lower(h.State)}"));
         string error = status.Error.Length > 0 ? $": {status.Error}" : "";
-        return $"{Lower(status.State)}{hosts}{error}";
+        return $"{Lower(status.State)}{hosts}{recording}{error}";
     }
 
     /// <summary>Counters in one line.</summary>
@@ -22,6 +28,15 @@ internal static class StatusText
         return string.Create(
             CultureInfo.InvariantCulture,
             $"cycles={counters.Cycles} simulated={counters.SimulatedNs / 1e6:0.000}ms tlps={Tlps(counters)} bytes={Bytes(counters)} interrupts={Interrupts(counters)} errors={Errors(counters)}");
+    }
+
+    /// <summary>What a recording has, in one line.</summary>
+    internal static string Recorded(RecordingStatus recording)
+    {
+        string failure = recording.Failure.Length > 0 ? $": {recording.Failure}" : "";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{recording.File}: {recording.Inputs} inputs, {recording.Outputs} outputs, {recording.Bytes / 1e6:0.0} MB of text{failure}");
     }
 
     /// <summary>A table with one row a bridge.</summary>

@@ -18,15 +18,16 @@ internal static class UpCommand
         Argument<string> scenario = new("SCENARIO") { Description = "The scenario file." };
         Option<string?> disk = new("--disk") { Description = "Image for the scenario's first block device.", HelpName = "FILE" };
         Option<string?> name = new("--name") { Description = "Name of the bridge instead of the scenario's.", HelpName = "NAME" };
+        Option<string?> record = new("--record") { Description = "File for a recording from the FPGA's first cycle on, .stim or .stim.gz; one that is there is replaced.", HelpName = "FILE" };
         AddressOption address = new();
-        Command command = new("up", "Start a bridge with its hosts; starts the service if none runs.") { scenario, disk, name, address };
+        Command command = new("up", "Start a bridge with its hosts; starts the service if none runs.") { scenario, disk, name, record, address };
         command.SetAction((result, cancellation) => RunAsync(
-            Read(result.GetValue(scenario)!, result.GetValue(disk), result.GetValue(name)), address.From(result), output, cancellation));
+            Read(result.GetValue(scenario)!, result.GetValue(disk), result.GetValue(name), result.GetValue(record)), address.From(result), output, cancellation));
         return command;
     }
 
     /// <summary>The scenario with what the command line puts in place of its own.</summary>
-    internal static Scenario Read(string path, string? disk, string? name)
+    internal static Scenario Read(string path, string? disk, string? name, string? record)
     {
         Scenario scenario = ScenarioFile.Read(path);
         if (name is not null)
@@ -39,6 +40,11 @@ internal static class UpCommand
             BlockDevice block = scenario.Devices.FirstOrDefault(d => d.Block is not null)?.Block
                 ?? throw new ScenarioException($"--disk {disk}: the scenario {path} has no block device.");
             block.Image = Path.GetFullPath(disk);
+        }
+
+        if (record is not null)
+        {
+            scenario.Record = new RecordSpec { File = Path.GetFullPath(record) };
         }
 
         IReadOnlyList<ScenarioViolation> violations = ScenarioRules.Check(scenario);
@@ -72,6 +78,11 @@ internal static class UpCommand
         foreach (HostStatus host in status.Hosts)
         {
             await output.WriteLineAsync($"host {host.Port + 1} console: {host.Console}");
+        }
+
+        if (status.Recording is { } recording)
+        {
+            await output.WriteLineAsync($"recording: {recording.File}");
         }
 
         return 0;

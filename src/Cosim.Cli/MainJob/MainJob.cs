@@ -3,6 +3,7 @@ using System.Globalization;
 using Cosim.Fpga;
 using Cosim.Guests;
 using Cosim.Scheduling;
+using Cosim.Scheduling.Stimuli;
 
 namespace Cosim.Cli.MainJob;
 
@@ -100,6 +101,7 @@ public sealed class MainJob
             ],
             CompletionLatencyCycles = _options.CompletionLatencyCycles,
             MailboxTimeout = TimeSpan.FromSeconds(60),
+            RecordingFile = _options.Record is { } record ? Path.GetFullPath(record) : null,
             Log = line => _progress.Report($"bridge: {line}"),
         });
         TaskCompletionSource<string> failure = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -161,10 +163,26 @@ public sealed class MainJob
         }
 
         BridgeStatus status = await bridge.GetStatus();
+        if (status.Recording is not null)
+        {
+            await EndRecording(bridge);
+        }
+
         _progress.Report("stopping the hosts");
         return string.Create(
             CultureInfo.InvariantCulture,
             $"tlps={status.Tlps} cycles={status.Cycles} simulated={status.SimulatedTime.TotalMilliseconds:0.000}ms interrupts={status.Interrupts} wall={_progress.Elapsed.TotalSeconds:0.0}s");
+    }
+
+    private async Task EndRecording(Bridge bridge)
+    {
+        RecordingStatus recording = await bridge.StopRecording();
+        if (recording.Failure.Length > 0)
+        {
+            throw new IOException($"{recording.File}: {recording.Failure}");
+        }
+
+        _progress.Report($"recording: {recording.Inputs} inputs, {recording.Outputs} outputs, {recording.Bytes / 1e6:0.0} MB of text in {recording.File}");
     }
 
     private string PrepareDisk(string folder)

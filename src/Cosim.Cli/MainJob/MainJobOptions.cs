@@ -36,6 +36,9 @@ public sealed record MainJobOptions
     /// <summary>Waveform to write, or null; its format follows from the ending.</summary>
     public string? Waves { get; init; }
 
+    /// <summary>File for a recording of all that crosses the FPGA's boundary, or null.</summary>
+    public string? Record { get; init; }
+
     /// <summary>How much is moved; <see cref="MainJobSizes.For"/> if null.</summary>
     public MainJobSizes? Sizes { get; init; }
 

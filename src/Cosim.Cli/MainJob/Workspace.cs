@@ -21,6 +21,9 @@ public sealed class Workspace
     /// <summary>Run-time files.</summary>
     public string Run => Path.Combine(Root, ".cosim", "run");
 
+    /// <summary>Recordings of the service's bridges.</summary>
+    public string Recordings => Path.Combine(Root, ".cosim", "recordings");
+
     /// <summary>The published program of host 2.</summary>
     public string BackEnd => Path.Combine(Build, "backend");
 

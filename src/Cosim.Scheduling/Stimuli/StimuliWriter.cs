@@ -194,7 +194,8 @@ public sealed class StimuliWriter : IStimuliLog, IDisposable
     /// <summary>Makes or replaces a file for a recording.</summary>
     internal static Stream Open(string path)
     {
-        FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
+        // Nobody else may write to it: shared for reading, two recordings could have the same file.
+        FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
         return path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Fastest) : file;
     }
 

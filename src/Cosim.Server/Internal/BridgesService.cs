@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Text.RegularExpressions;
 using System.Threading.Channels;
 using Cosim.V1;
+using Google.Protobuf;
 using Grpc.Core;
 
 namespace Cosim.Server.Internal;
 
 /// <summary>cosim.v1.Bridges.</summary>
-internal sealed class BridgesService(BridgeTable table, TimeProvider time) : Bridges.BridgesBase
+internal sealed partial class BridgesService(BridgeTable table, TimeProvider time) : Bridges.BridgesBase
 {
+    private const int ChunkBytes = 64 << 10;
+
     private static readonly TimeSpan s_defaultInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_shortestInterval = TimeSpan.FromMilliseconds(10);
 
@@ -81,6 +85,41 @@ internal sealed class BridgesService(BridgeTable table, TimeProvider time) : Bri
             entry.Bridge.Changed -= OnChanged;
         }
     }
+
+    public override Task<RecordingStatus> StartRecording(StartRecordingRequest request, ServerCallContext context)
+    {
+        IBridge bridge = table.Find(request.Name).Bridge;
+        return request.File.Length == 0 || RecordingName().IsMatch(request.File)
+            ? Errors.TranslateAsync(() => bridge.StartRecordingAsync(request.File.Length == 0 ? null : request.File, request.Reset))
+            : throw Errors.BadRequest(
+                "file", $"is \"{request.File}\"; expected the name of a file without folders, of letters, digits, '.', '-' and '_', that ends in .stim or .stim.gz");
+    }
+
+    public override Task<RecordingStatus> StopRecording(StopRecordingRequest request, ServerCallContext context) =>
+        Errors.TranslateAsync(table.Find(request.Name).Bridge.StopRecordingAsync);
+
+    public override async Task DownloadRecording(DownloadRecordingRequest request, IServerStreamWriter<RecordingChunk> responseStream, ServerCallContext context)
+    {
+        await using Stream file = await Errors.TranslateAsync(table.Find(request.Name).Bridge.OpenRecordingAsync);
+
+        // What is written meanwhile is left out, so that the download of a recording that goes on ends.
+        long left = file.Length;
+        byte[] buffer = new byte[ChunkBytes];
+        while (left > 0)
+        {
+            int read = await file.ReadAsync(buffer.AsMemory(0, (int)Math.Min(left, ChunkBytes)), context.CancellationToken);
+            if (read == 0)
+            {
+                break;
+            }
+
+            left -= read;
+            await responseStream.WriteAsync(new RecordingChunk { Data = ByteString.CopyFrom(buffer, 0, read) }, context.CancellationToken);
+        }
+    }
+
+    [GeneratedRegex("^(?=.{1,100}$)[A-Za-z0-9][A-Za-z0-9._-]*\\.stim(\\.gz)?\\z")]
+    private static partial Regex RecordingName();
 
     // Asking a bridge keeps its thread busy for a moment: that alone is no news.
     private static bool IsSame(BridgeStatus status, BridgeStatus last)

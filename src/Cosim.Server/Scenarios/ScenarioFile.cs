@@ -64,6 +64,11 @@ public static class ScenarioFile
             MakeAbsolute(design.Files);
         }
 
+        if (scenario.Record is { } record)
+        {
+            record.File = Absolute(record.File);
+        }
+
         foreach (DeviceSpec device in scenario.Devices)
         {
             if (device.Block is { } block)

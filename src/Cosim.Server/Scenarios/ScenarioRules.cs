@@ -44,6 +44,11 @@ public static partial class ScenarioRules
         CheckDevices(scenario, found);
         found.Range("completionLatencyCycles", scenario.HasCompletionLatencyCycles, scenario.CompletionLatencyCycles, 1, 1_000_000);
         CheckTimeouts(scenario.Timeouts, found);
+        if (scenario.Record is { } record)
+        {
+            found.Absolute("record.file", record.File);
+        }
+
         return found.Violations;
     }
 

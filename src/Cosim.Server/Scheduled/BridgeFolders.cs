@@ -18,4 +18,7 @@ public sealed record BridgeFolders
 
     /// <summary>Run-time files; each bridge has a folder of its name in it while it lives.</summary>
     public required string Run { get; init; }
+
+    /// <summary>Recordings that were started while their bridge ran; kept from run to run.</summary>
+    public required string Recordings { get; init; }
 }

@@ -24,6 +24,7 @@ internal static class ScenarioOptions
             Fpga = ToFpgaOptions(scenario, folders),
             Hosts = [.. Enumerable.Range(0, Ports(scenario)).Select(port => ToHostOptions(scenario, port, runFolder))],
             MailboxTimeout = OrDefault(scenario.Timeouts?.Mailbox, s_mailboxTimeout),
+            RecordingFile = scenario.Record?.File,
             Log = log,
         };
         return options with

@@ -16,6 +16,7 @@ internal sealed class ScheduledBridge : IBridge
     private readonly Scenario _scenario;
     private readonly Bridge _bridge;
     private readonly HostStarter _starter;
+    private readonly string _recordings;
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _linkUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
@@ -24,12 +25,14 @@ internal sealed class ScheduledBridge : IBridge
     private string? _hostFailure;
     private Task _starting = Task.CompletedTask;
 
-    internal ScheduledBridge(Scenario scenario, Bridge bridge, HostStarter starter)
+    internal ScheduledBridge(Scenario scenario, Bridge bridge, HostStarter starter, string recordings)
     {
         _scenario = scenario;
         _bridge = bridge;
         _starter = starter;
+        _recordings = recordings;
         bridge.StateChanged += OnStateChanged;
+        bridge.RecordingChanged += OnRecordingChanged;
     }
 
     public event Action? Changed;
@@ -77,6 +80,11 @@ internal sealed class ScheduledBridge : IBridge
                 status.Functions.Select(f => new V1.FunctionStatus { Port = (uint)f.Port, Function = (uint)f.Function, Socket = f.Socket, Attached = f.Attached }),
             },
         };
+        if (status.Recording is { } recording)
+        {
+            told.Recording = ToStatus(recording);
+        }
+
         lock (_lock)
         {
             if (_hostFailure is not null)
@@ -97,6 +105,40 @@ internal sealed class ScheduledBridge : IBridge
     }
 
     public Task ResetAsync() => _bridge.Reset();
+
+    public async Task<V1.RecordingStatus> StartRecordingAsync(string? file, bool reset)
+    {
+        try
+        {
+            Directory.CreateDirectory(_recordings);
+            string path = Path.Combine(_recordings, file ?? NewRecording());
+            return await TranslateAsync(async () =>
+            {
+                await _bridge.StartRecording(path, reset);
+                return ToStatus((await _bridge.GetStatus()).Recording!);
+            });
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BridgeException($"The recording cannot be made: {e.Message}", e);
+        }
+    }
+
+    public Task<V1.RecordingStatus> StopRecordingAsync() => TranslateAsync(async () => ToStatus(await _bridge.StopRecording()));
+
+    public async Task<Stream> OpenRecordingAsync()
+    {
+        Scheduling.Stimuli.RecordingStatus recording = (await _bridge.GetStatus()).Recording
+            ?? throw new BridgeException($"The bridge {_scenario.Name} has no recording.");
+        try
+        {
+            return new FileStream(recording.File, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BridgeException($"The recording cannot be read: {e.Message}", e);
+        }
+    }
 
     public Task<AccessResult> ReadConfigAsync(int port, int function, int offset, int length) =>
         AccessAsync(() => _bridge.ReadConfig(port, function, offset, length));
@@ -141,6 +183,7 @@ internal sealed class ScheduledBridge : IBridge
     {
         await _stopping.CancelAsync();
         _bridge.StateChanged -= OnStateChanged;
+        _bridge.RecordingChanged -= OnRecordingChanged;
         try
         {
             await _starting;
@@ -171,6 +214,19 @@ internal sealed class ScheduledBridge : IBridge
         Errors = counters.Malformed + counters.UnexpectedCompletions + counters.Unsupported + counters.DmaErrors + counters.Timeouts
             + counters.RequestErrors,
     };
+
+    private static V1.RecordingStatus ToStatus(Scheduling.Stimuli.RecordingStatus recording) => new()
+    {
+        File = recording.File,
+        Running = recording.IsRunning,
+        Inputs = recording.Inputs,
+        Outputs = recording.Outputs,
+        Bytes = recording.Bytes,
+        Failure = recording.Failure,
+    };
+
+    // The first that is not there yet.
+    private string NewRecording() => Enumerable.Range(1, int.MaxValue).Select(number => $"{_scenario.Name}-{number}.stim").First(file => !File.Exists(Path.Combine(_recordings, file)));
 
     private static AccessStatus ToStatus(Pcie.HostStatus status) => status switch
     {
@@ -209,6 +265,8 @@ internal sealed class ScheduledBridge : IBridge
 
         Changed?.Invoke();
     }
+
+    private void OnRecordingChanged(object? sender, EventArgs e) => Changed?.Invoke();
 
     private async Task FinishAsync(StartedHost? host2)
     {

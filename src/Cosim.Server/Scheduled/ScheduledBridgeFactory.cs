@@ -31,7 +31,7 @@ public sealed class ScheduledBridgeFactory(BridgeFolders folders, Action<string>
             // A simulator that is not built yet takes its time.
             bridge = await Task.Run(() => new Bridge(options), cancellation);
             await bridge.Started.WaitAsync(cancellation);
-            made = new ScheduledBridge(scenario, bridge, starter);
+            made = new ScheduledBridge(scenario, bridge, starter, folders.Recordings);
             await made.StartHostsAsync(cancellation);
             return made;
         }
