@@ -308,6 +308,19 @@ public class DmaTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    public void BusMaster_ClearedDuringACopyOutOfScratch_EndsIt()
+    {
+        int tag = Ports.Dma(Scratch, 0, 0, HostMemory.Low, 65536, destinationFunction: 1);
+        int next = Ports.Dma(Scratch, 0, 1, HostMemory.Low, 64);
+        Ports.RunUntil(() => Ports.Requests[0].Count > 4, "the first writes");
+        Ports.ConfigWrite(0, 1, 0x04, 0, 0b0011);
+        int requests = Ports.Requests[0].Count;
+        Assert.That(Ports.AwaitManagement(tag).Status, Is.EqualTo(NoBusMaster));
+        Assert.That(Ports.Requests[0], Has.Count.LessThanOrEqualTo(requests + 1), "none leaves behind the completion of the write to Command");
+        Assert.That(Ports.AwaitManagement(next).Status, Is.EqualTo(Ok));
+    }
+
+    [Test]
     public void Completions_ThatFitNoRequest_AreDropped()
     {
         Ports.Latency = 300;

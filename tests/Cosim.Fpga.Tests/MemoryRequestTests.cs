@@ -195,6 +195,37 @@ public class MemoryRequestTests(FpgaKind kind) : FpgaFixture(kind)
         Assert.That(Ports.ConfigRead(0, 0, 0).Dword, Is.EqualTo(0x1042_1AF4), "alive");
     }
 
+    // Byte enables of 2.2.5, a boundary of 4 KiB with a short and with a long address, a digest.
+    [TestCase(0x0000_0001u, 0x1Fu, 0u, 0x20u)]
+    [TestCase(0x0000_0002u, 0x0Fu, 0u, 0x20u)]
+    [TestCase(0x0000_0002u, 0xF0u, 0u, 0x20u)]
+    [TestCase(0x0000_0002u, 0xFFu, 0u, 0xFFCu)]
+    [TestCase(0x2000_0002u, 0xFFu, 1u, 0xFFCu)]
+    [TestCase(0x0000_0000u, 0xFFu, 0u, 0x004u)]
+    [TestCase(0x0000_8001u, 0x0Fu, 0u, 0x20u)]
+    [TestCase(0x0400_0001u, 0xF0u, 0u, 0x100u)]
+    public void Read_ThatIsMalformed_IsDropped(uint dw0, uint enables, uint high, uint offset)
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Enable();
+        Ports.Settle();
+        int before = Ports.Log.Count;
+        uint low = dw0 >> 24 == 4 ? 0x0100_0000 : driver.Bar0 + offset;
+        Ports.SendRaw(0, dw0, 0x0000_5500 | enables, high == 0 ? low : high, high == 0 ? 0 : low);
+        Ports.Settle();
+        Assert.That(Ports.Log.Skip(before), Is.Empty);
+        Assert.That(Ports.MemoryRead(0, driver.Bar0 + 0xFF8, 8).Status, Is.EqualTo(CompletionStatus.SuccessfulCompletion), "up to the boundary");
+    }
+
+    [Test]
+    public void Read_OfTwoDwordsAtALongAddress_IsUnsupported()
+    {
+        new VirtioDriver(Ports, 0).Enable();
+        foreach (ulong address in new[] { 0x1_0000_0FF8ul, 0xC000_0020_0000_0008ul })
+        {
+            Assert.That(Ports.MemoryRead(0, address, 8).Status, Is.EqualTo(CompletionStatus.UnsupportedRequest), $"0x{address:x}");
+        }
+    }
+
     [Test]
     public void Requests_BackToBack_AreAnsweredInOrder()
     {

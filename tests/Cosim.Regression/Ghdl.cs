@@ -5,17 +5,18 @@ using System.Text;
 namespace Cosim.Regression;
 
 /// <summary>How a run of a tool ended.</summary>
-/// <param name="ExitCode">Its exit code, or null where its time was up.</param>
+/// <param name="ExitCode">Its exit code; above 128 where its processor time was up or it crashed.</param>
 /// <param name="Output">The end of what it printed, standard error included.</param>
 /// <param name="Seconds">Time it took.</param>
-internal sealed record ToolRun(int? ExitCode, string Output, double Seconds);
+internal sealed record ToolRun(int ExitCode, string Output, double Seconds);
 
 /// <summary>GHDL with one work library.</summary>
 /// <param name="program">Path of GHDL.</param>
 /// <param name="folder">Folder of the library; made where it is missing.</param>
 internal sealed class Ghdl(string program, string folder)
 {
-    // A mutant may ask for all the memory there is.
+    // A mutant may ask for all the memory and time there is. Processor time, as the machine may be busy otherwise.
+    private const int ToolSeconds = 60;
     private const int MemoryKiB = 4 << 20;
     private const int KeptCharacters = 1 << 16;
 
@@ -32,25 +33,25 @@ internal sealed class Ghdl(string program, string folder)
             File.Delete(library);
         }
 
-        return Start(["-a", .. _common, .. files], TimeSpan.FromSeconds(60));
+        return Start(["-a", .. _common, .. files], ToolSeconds);
     }
 
     /// <summary>Synthesises <c>cosim_top</c> to a Verilog file.</summary>
     public ToolRun Synthesise(IEnumerable<string> generics, string to)
     {
         using StreamWriter writer = new(to);
-        return Start(["--synth", .. _common, "--out=verilog", .. generics, "cosim_top"], TimeSpan.FromSeconds(60), writer);
+        return Start(["--synth", .. _common, "--out=verilog", .. generics, "cosim_top"], ToolSeconds, writer);
     }
 
-    /// <summary>Runs a bench; where <paramref name="coverage"/> is given, which statements it reached is written to that file.</summary>
-    public ToolRun Run(BenchRun run, TimeSpan limit, string? coverage = null)
+    /// <summary>Runs a bench; for at most <paramref name="seconds"/> of processor time; where <paramref name="coverage"/> is given, which statements it reached is written to that file.</summary>
+    public ToolRun Run(BenchRun run, int seconds, string? coverage = null)
         => Start(["--elab-run", .. _common, .. coverage is null ? Array.Empty<string>() : ["--coverage", $"--coverage-output={coverage}"], run.Bench, .. run.Options,
-            "--assert-level=error", "--ieee-asserts=disable-at-0"], limit);
+            "--assert-level=error", "--ieee-asserts=disable-at-0"], seconds);
 
-    private ToolRun Start(IEnumerable<string> arguments, TimeSpan limit, TextWriter? output = null)
+    private ToolRun Start(IEnumerable<string> arguments, int seconds, TextWriter? output = null)
     {
         ProcessStartInfo start = new("/bin/sh") { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder };
-        foreach (string argument in (string[])["-c", $"ulimit -v {MemoryKiB}; exec \"$@\"", "sh", program, .. arguments])
+        foreach (string argument in (string[])["-c", $"ulimit -v {MemoryKiB}; ulimit -t {seconds}; exec \"$@\"", "sh", program, .. arguments])
         {
             start.ArgumentList.Add(argument);
         }
@@ -85,13 +86,7 @@ internal sealed class Ghdl(string program, string folder)
         process.Start();
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        bool ended = process.WaitForExit(limit);
-        if (!ended)
-        {
-            process.Kill(entireProcessTree: true);
-        }
-
-        process.WaitForExit(); // the output's end, too
-        return new(ended ? process.ExitCode : null, tail.ToString(), watch.Elapsed.TotalSeconds);
+        process.WaitForExit();
+        return new(process.ExitCode, tail.ToString(), watch.Elapsed.TotalSeconds);
     }
 }

@@ -33,7 +33,7 @@ internal static class CoverageRun
         foreach (BenchRun bench in regression.Runs)
         {
             File.Delete(file);
-            ToolRun run = ghdl.Run(bench, Regression.BenchLimit, file);
+            ToolRun run = ghdl.Run(bench, Regression.BenchSeconds, file);
             if (!bench.Passed(run))
             {
                 throw new RegressionException($"{bench.Name} does not pass:\n{run.Output}");
