@@ -47,6 +47,10 @@ public class MutationOperatorsTests
     }
 
     [Test]
+    public void Apply_InstanceOfRules_IsLeftAlone()
+        => Assert.That(MutationOperators.Apply("e.vhd", "architecture a of e is\nbegin\ni: entity work.x_assert port map (a => '0', b => c);\nend;\n"), Is.Empty);
+
+    [Test]
     public void Apply_Declarations_ChangesOnlyInitialValues()
     {
         const string Source = "entity e is\ngeneric (G : natural range 0 to 9 := 5);\nport (a : in slv(7 downto 0));\nend entity;\npackage p is\nconstant C : slv(3 downto 0) := \"0000\";\n"

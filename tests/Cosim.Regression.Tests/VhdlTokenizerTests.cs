@@ -14,6 +14,7 @@ public class VhdlTokenizerTests
     [TestCase("a(1)'length", "a|(|1|)|'|length")]
     [TestCase("16#0F#+1_000 2.5e3", "16#0F#|+|1_000|2.5e3")]
     [TestCase("\\a--b\\ /= Q**2", "\\a--b\\|/=|q|**|2")]
+    [TestCase("a -- pragma translate_off\n'0' b\n-- pragma translate_on\nc", "a|c")]
     [TestCase("", "")]
     public void Read_Source_GivesTheLexicalElements(string source, string expected)
         => Assert.That(string.Join('|', VhdlTokenizer.Read(source).Select(t => t.Text)), Is.EqualTo(expected));
@@ -21,6 +22,7 @@ public class VhdlTokenizerTests
     [TestCase("a <= \"b")]
     [TestCase("/* a")]
     [TestCase("16#0")]
+    [TestCase("-- pragma translate_off\na")]
     [TestCase("\\a")]
     public void Read_ElementWithoutEnd_Throws(string source)
         => Assert.That(() => VhdlTokenizer.Read(source), Throws.TypeOf<FormatException>());

@@ -36,11 +36,11 @@ internal sealed class Ghdl(string program, string folder)
         return Start(["-a", .. _common, .. files], ToolSeconds);
     }
 
-    /// <summary>Synthesises <c>cosim_top</c> to a Verilog file.</summary>
+    /// <summary>Synthesises <c>cosim_top</c> to a Verilog file, without assertions and what only they need.</summary>
     public ToolRun Synthesise(IEnumerable<string> generics, string to)
     {
         using StreamWriter writer = new(to);
-        return Start(["--synth", .. _common, "--out=verilog", .. generics, "cosim_top"], ToolSeconds, writer);
+        return Start(["--synth", .. _common, "--no-formal", "--out=verilog", .. generics, "cosim_top"], ToolSeconds, writer);
     }
 
     /// <summary>Runs a bench; for at most <paramref name="seconds"/> of processor time; where <paramref name="coverage"/> is given, which statements it reached is written to that file.</summary>

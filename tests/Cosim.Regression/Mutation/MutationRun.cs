@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using Cosim.Regression.Coverage;
+using Cosim.Regression.Vhdl;
 
 namespace Cosim.Regression.Mutation;
 
@@ -78,7 +79,8 @@ internal sealed partial class MutationRun
 
     private IEnumerable<MutantResult> All(int count, ulong seed, string? only)
     {
-        (string, string)[] sources = [.. _regression.Sources.Select(s => (s, _regression.Text(s)))];
+        (string, string)[] sources = [.. _regression.Sources.Where(s => !Path.GetFileNameWithoutExtension(s).EndsWith(VhdlOutline.Rules, StringComparison.Ordinal))
+            .Select(s => (s, _regression.Text(s)))];
         IReadOnlyDictionary<string, int> shares = MutantSelection.Shares(sources, count);
         foreach ((string name, string text) in sources.Where(s => only is null || s.Item1 == only))
         {

@@ -20,6 +20,9 @@ internal sealed record VhdlAssignment(VhdlRange Whole, VhdlRange Value, bool Seq
 /// </summary>
 internal sealed class VhdlOutline
 {
+    /// <summary>End of the names of entities that assert rules and are no hardware.</summary>
+    public const string Rules = "_assert";
+
     private const string Reset = "rst_i";
 
     private readonly List<VhdlRange> _expressions = [];
@@ -315,11 +318,17 @@ internal sealed class VhdlOutline
         _at = end + 1;
     }
 
-    // An assignment, or an instance or call.
+    // An assignment, or an instance or call. An instance that asserts rules is no hardware.
     private void Assign()
     {
         int start = _at;
         int end = Find(start, ";");
+        if (Is(start, "entity") && Tokens[start + 3].Text.EndsWith(Rules, StringComparison.Ordinal))
+        {
+            _at = end + 1;
+            return;
+        }
+
         int sign = Find(start, "<=", ":=", ";");
         if (sign < end)
         {

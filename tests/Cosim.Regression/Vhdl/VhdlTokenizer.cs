@@ -3,7 +3,7 @@ using System.Collections.Frozen;
 
 namespace Cosim.Regression.Vhdl;
 
-/// <summary>Cuts VHDL into lexical elements (IEEE 1076-2008, chapter 15).</summary>
+/// <summary>Cuts VHDL into lexical elements (IEEE 1076-2008, chapter 15), as synthesis reads it.</summary>
 internal static class VhdlTokenizer
 {
     private static readonly FrozenSet<string> s_keywords = FrozenSet.ToFrozenSet((
@@ -31,7 +31,7 @@ internal static class VhdlTokenizer
             }
             else if (c == '-' && Next(source, at) == '-')
             {
-                at = LineEnd(source, at);
+                at = AfterComment(source, at);
             }
             else if (c == '/' && Next(source, at) == '*')
             {
@@ -137,6 +137,13 @@ internal static class VhdlTokenizer
     }
 
     private static VhdlToken Literal(string source, VhdlTokenKind kind, int start, int end) => new(kind, start, end - start, source[start..end]);
+
+    // What synthesis leaves out is a comment here, too.
+    private static int AfterComment(string source, int at)
+    {
+        int end = LineEnd(source, at);
+        return source.AsSpan(at + 2, end - at - 2).Trim() is "pragma translate_off" ? After(source, "pragma translate_on", end, "part without synthesis") : end;
+    }
 
     private static char Next(string source, int at) => at + 1 < source.Length ? source[at + 1] : '\0';
 
