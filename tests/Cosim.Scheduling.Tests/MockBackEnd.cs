@@ -26,6 +26,8 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public MockBackEnd(Bridge bridge) => _bridge = bridge;
 
+    public Bridge Bridge => _bridge;
+
     public ulong Features { get; set; } = VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures | VirtioFeatures.RingEventIdx | 0x20;
 
     public ulong OfferedPoolSize { get; set; } = PoolSize;

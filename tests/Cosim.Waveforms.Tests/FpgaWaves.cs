@@ -35,7 +35,7 @@ internal static class FpgaWaves
                 ToolsFile = Path.Combine(Repository.Root, ".cosim", "tools.json"),
             });
             play(scenario);
-            scenario.Ports.Settle();
+            scenario.Settle();
             scenario.Dispose();
             return CanonicalWave.Of(file, scenario.Selection);
         }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga;
-using Cosim.Fpga.Native;
 using Cosim.Fpga.Tests.Driver;
+using Cosim.Scheduling;
+using Cosim.Scheduling.Tests;
 
 namespace Cosim.Waveforms.Tests;
 
@@ -13,14 +14,14 @@ internal sealed class Scenario(FpgaOptions options) : IDisposable
     public const uint BackEndBar1 = 0xD010_0000;
 
     private readonly List<string> shown = [];
-    private NativeFpga? fpga;
+    private IFpga? fpga;
     private PortDriver? ports;
     private ulong from;
 
     /// <summary>Pauses on the streams; to be set before the FPGA is used.</summary>
     public LinkPauses Pauses { get; set; }
 
-    public IFpga Fpga => fpga ??= NativeFpga.Create(options, Pauses);
+    public IFpga Fpga => fpga ??= FpgaFactory.Create(options with { Pauses = Pauses });
 
     public PortDriver Ports => ports ??= new PortDriver(Fpga);
 
@@ -38,6 +39,34 @@ internal sealed class Scenario(FpgaOptions options) : IDisposable
         Ports.Interrupts.Clear();
         from = Fpga.Cycle;
     }
+
+    /// <summary>
+    /// Plays on a whole bridge instead of the bare FPGA: the scheduler, a driver and a back end whose session is up. The waveform begins
+    /// where <paramref name="begin"/> ends; null: with the FPGA.
+    /// </summary>
+    public void Play(Func<MockBackEnd, Task>? begin, Func<MockBackEnd, Task> script)
+    {
+        using SteppedBridge stepped = new(new BridgeOptions
+        {
+            Name = "golden",
+            Fpga = options with { Pauses = Pauses },
+            Hosts = [new ProgramHostOptions { Functions = 2, MemoryBytes = 4 << 20 }, new ProgramHostOptions { Functions = 1, MemoryBytes = 8 << 20 }],
+        });
+        MockBackEnd backEnd = new(stepped.Bridge);
+        if (begin is not null)
+        {
+            stepped.Complete(() => begin(backEnd));
+            stepped.RunUntilIdle();
+            from = stepped.Cycle;
+        }
+
+        stepped.Complete(() => script(backEnd));
+        stepped.RunUntilIdle();
+        backEnd.DisposeAsync().AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>Lets the FPGA finish what it has begun.</summary>
+    public void Settle() => ports?.Settle();
 
     /// <summary>Places the back-end endpoint's BARs and switches it on.</summary>
     public void EnableBackEnd()
