@@ -12,6 +12,7 @@ using Cosim.Fpga;
     ("simulated", "simulated rates and times, in cycles", Simulated.Run),
     ("allocation", "managed heap on the data path", Allocation.Run),
     ("footprint", "memory and idle load of the service with a bridge", Footprint.Run),
+    ("waves", "a large VCD file as a stream", WaveReading.Run),
     ("block", "block requests in host 1, beside QEMU's own virtio-blk", BlockRequests.Run),
     ("main-job", "wall time of the main job", MainJobTime.Run),
 ];
