@@ -30,13 +30,16 @@ internal sealed class ReplayFpgaOptions
     internal FpgaKind Kind(ParseResult result, RecordingHead head) => result.GetValue(_fpga) ?? Enum.Parse<FpgaKind>(head.Fpga, ignoreCase: true);
 
     /// <summary>Options of the FPGA.</summary>
-    internal FpgaOptions From(ParseResult result, RecordingHead head)
+    internal FpgaOptions From(ParseResult result, RecordingHead head) => From(result, head, Kind(result, head));
+
+    /// <summary>Options of an FPGA of another kind with the same design.</summary>
+    internal FpgaOptions From(ParseResult result, RecordingHead head, FpgaKind kind)
     {
         Workspace workspace = Workspace.Find();
         string[] files = result.GetValue(_design) ?? [];
         return head.Apply(new FpgaOptions
         {
-            Kind = Kind(result, head),
+            Kind = kind,
             Design = files.Length == 0 ? null : new FpgaDesign(head.Top, files, head.Ports, result.GetValue(_idleCycles)),
             HdlDirectory = workspace.Hdl,
             BuildDirectory = workspace.Build,

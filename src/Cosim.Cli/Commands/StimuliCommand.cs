@@ -9,5 +9,6 @@ internal static class StimuliCommand
     internal static Command Create(TextWriter output) => new("stimuli", "Show, cut and make recordings.")
     {
         StimuliShowCommand.Create(output),
+        StimuliTrimCommand.Create(output),
     };
 }

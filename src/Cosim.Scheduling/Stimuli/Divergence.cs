@@ -61,9 +61,11 @@ public sealed record Divergence
     /// <summary>The transactions before it, decoded, oldest first.</summary>
     public IReadOnlyList<string> Before { get; init; } = [];
 
-    /// <summary>What makes it the same as a divergence of another recording: kind, port and field. DWs of the payload count as one field.</summary>
-    public (DivergenceKind Kind, int Port, string Field) Identity =>
-        (Kind, Port, Field.StartsWith("payload DW", StringComparison.Ordinal) ? "payload" : Field);
+    /// <summary>
+    /// What makes it the same as a divergence of another recording: kind, port, kind of packet and field. DWs of the payload count as one field.
+    /// </summary>
+    public (DivergenceKind Kind, int Port, string Packet, string Field) Identity =>
+        (Kind, Port, (ExpectedPacket.Length > 0 ? ExpectedPacket : ActualPacket).Split(' ')[0], Field.StartsWith("payload DW", StringComparison.Ordinal) ? "payload" : Field);
 
     /// <summary>One line.</summary>
     public string Summary => Kind switch

@@ -8,11 +8,12 @@ namespace Cosim.Scheduling.Stimuli;
 /// <param name="recording">The recording; the reset that it begins with was read.</param>
 /// <param name="fpga">The FPGA, reset.</param>
 /// <param name="options">How.</param>
+/// <param name="skipped">Outputs that stand before that reset, by port; SEEN counts them.</param>
 /// <remarks>
 /// The recording is read ahead of the replay, up to the next reset or the end: a section. Inputs are given in the order of the file and
 /// not closer together than they were recorded; an input that followed an output keeps its distance from that.
 /// </remarks>
-internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOptions options)
+internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOptions options, ulong[] skipped)
 {
     // Lines that are read ahead of what was given and matched.
     private const int Window = 1 << 16;
@@ -26,7 +27,7 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     // After the last line of a section, the clock runs on for what is still to come.
     private const ulong Rest = 1 << 20;
 
-    private readonly PortProgress[] _ports = [.. Enumerable.Range(0, fpga.PortCount).Select(_ => new PortProgress())];
+    private readonly PortProgress[] _ports = [.. skipped.Select(outputs => new PortProgress(outputs))];
     private readonly Dictionary<OrderStream, StreamProgress> _streams = [];
     private readonly Dictionary<(int Port, uint Requester, byte Tag), RecordedOutput> _requests = [];
     private readonly Queue<RecordedInput> _inputs = new();
@@ -528,9 +529,9 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     }
 
     /// <summary>The recorded outputs of a port that have not all come.</summary>
-    private sealed class PortProgress
+    private sealed class PortProgress(ulong skipped)
     {
-        private ulong _done;
+        private ulong _done = skipped;
 
         public Queue<RecordedOutput> Outputs { get; } = new();
 

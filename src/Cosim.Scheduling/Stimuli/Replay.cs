@@ -79,7 +79,8 @@ public static class Replay
         }
 
         ulong begin = fpga.Cycle;
-        ulong first = SkipToReset(recording);
+        ulong[] skipped = new ulong[fpga.PortCount];
+        ulong first = SkipToReset(recording, skipped);
         if (options.Mode == ReplayMode.Exact && first != 0 && recording.Head.Pauses != default)
         {
             throw new StimuliException($"{recording.Name} was begun while the FPGA ran, with back-pressure that depends on the cycle: it can be replayed in order mode only");
@@ -87,15 +88,23 @@ public static class Replay
 
         ReplayResult result = options.Mode == ReplayMode.Exact
             ? new ExactReplay(recording, fpga, options, first).Run(cancellation)
-            : new OrderReplay(recording, fpga, options).Run(cancellation);
+            : new OrderReplay(recording, fpga, options, skipped).Run(cancellation);
         return result with { Cycles = fpga.Cycle - begin };
     }
 
-    // A recording of a running FPGA says nothing about it before its first reset.
-    private static ulong SkipToReset(StimuliReader recording)
+    /// <summary>Reads up to the first reset: what a recording of a running FPGA holds before it cannot be replayed.</summary>
+    /// <param name="recording">The recording, from its begin.</param>
+    /// <param name="skipped">Counts the outputs that were skipped, by port.</param>
+    /// <returns>Cycle of the reset.</returns>
+    internal static ulong SkipToReset(StimuliReader recording, ulong[] skipped)
     {
         while (recording.Read())
         {
+            if (recording.Kind == StimulusKind.Output)
+            {
+                skipped[recording.Port]++;
+            }
+
             if (recording.Kind == StimulusKind.Reset)
             {
                 return recording.Cycle;
