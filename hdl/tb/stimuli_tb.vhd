@@ -933,6 +933,9 @@ begin
     procedure passed is
       variable out_v : line;
     begin
+      if due_v then
+        malformed("an end after the cycle of the last output");
+      end if;
       while not endfile(recording) loop
         readline(recording, line_v);
         number_v := number_v + 1;

@@ -10,5 +10,6 @@ internal static class StimuliCommand
     {
         StimuliShowCommand.Create(output),
         StimuliTrimCommand.Create(output),
+        StimuliEmitCommand.Create(output),
     };
 }
