@@ -7,8 +7,12 @@ public sealed class WaveSlice
     /// <summary>Most changes that a slice holds.</summary>
     public const int ChangesMax = 1 << 20;
 
-    private WaveSlice(IReadOnlyList<WaveTrack> tracks, IReadOnlyList<WavePacket> packets, ulong from, ulong to, ulong cycles)
+    // The first cycle that the waveform lists.
+    private readonly ulong first;
+
+    private WaveSlice(IReadOnlyList<WaveTrack> tracks, IReadOnlyList<WavePacket> packets, ulong from, ulong to, ulong cycles, ulong first)
     {
+        this.first = first;
         Tracks = tracks;
         Packets = packets;
         From = from;
@@ -41,7 +45,7 @@ public sealed class WaveSlice
     {
         WaveSlice slice = ReadAny(canonical, from, to, signals);
         return slice.From < slice.To ? slice
-            : throw new WaveformException(0, $"no cycle from {from} to before {to} was found; the waveform has {slice.Cycles} cycles.");
+            : throw new WaveformException(0, $"no cycle from {from} to before {to} was found; the waveform lists cycles {slice.first} to {slice.Cycles - 1}.");
     }
 
     /// <summary>The same, but a slice behind the waveform's end is empty and holds the last values.</summary>
@@ -84,7 +88,8 @@ public sealed class WaveSlice
 
         HashSet<string> chosen = [.. tracks.Where(t => t.IsStream).Select(t => t.Path)];
         List<WavePacket> packets = [];
-        ulong first = Math.Max(from, reader.Cycle);
+        ulong listed = reader.Cycle;
+        ulong first = Math.Max(from, listed);
         int changes = 0;
         while (!reader.AtEnd)
         {
@@ -115,6 +120,6 @@ public sealed class WaveSlice
             }
         }
 
-        return new WaveSlice(tracks, packets, first, Math.Min(to, reader.Cycle), reader.Cycle);
+        return new WaveSlice(tracks, packets, first, Math.Min(to, reader.Cycle), reader.Cycle, listed);
     }
 }

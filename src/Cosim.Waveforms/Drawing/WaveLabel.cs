@@ -7,7 +7,7 @@ internal static class WaveLabel
     private const int ValueCharacters = 20;
     private const int LeadCharacters = 4;
     private const int CardCharacters = 26;
-    private const int CardLines = 3;
+    private const int CardLines = 4;
     private const string Omitted = "…";
 
     /// <summary>A value, or the end of it where its lowest digits are: the right one, but of a beat the left one.</summary>

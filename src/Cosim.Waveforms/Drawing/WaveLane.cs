@@ -49,6 +49,9 @@ internal sealed record WaveLane(string Name, LaneShape Shape, LaneSide Side, IRe
     /// <summary>A word beside the name of a heading; empty: none.</summary>
     public string Note { get; init; } = "";
 
+    /// <summary>Stream that it belongs to; empty: none.</summary>
+    public string Stream { get; init; } = "";
+
     /// <summary>Lines of text that the lane needs.</summary>
     public int Lines => Cards.Count == 0 ? 1 : Cards.Max(c => c.Lines.Count);
 }

@@ -25,7 +25,7 @@ internal sealed record WavePanel(string Caption, IReadOnlyList<WaveColumn> Colum
             bool idle = packets.Length == 0 && group.All(t => t.IsStream && t.Changes.All(c => StreamSignals.IsQuiet(c.Value)));
             if (group.Key.Length > 0)
             {
-                lanes.Add(Heading(group.Key, LaneSide.Both, columns, packets, []) with { Note = idle ? "idle" : "" });
+                lanes.Add(Heading(group.Key, LaneSide.Both, columns, packets, []) with { Note = idle ? "idle" : "", Stream = StreamOf(group) });
             }
 
             if (!idle)
@@ -59,10 +59,11 @@ internal sealed record WavePanel(string Caption, IReadOnlyList<WaveColumn> Colum
             bool alike = wanted.SequenceEqual(given);
             if (group.Key.Length > 0)
             {
-                lanes.Add(Heading(group.Key, alike ? LaneSide.Both : LaneSide.Expected, columns, wanted, alike ? [] : given));
+                string stream = StreamOf(group.Select(t => t.Expected));
+                lanes.Add(Heading(group.Key, alike ? LaneSide.Both : LaneSide.Expected, columns, wanted, alike ? [] : given) with { Stream = stream });
                 if (!alike)
                 {
-                    lanes.Add(Heading(group.Key, LaneSide.Actual, columns, given, wanted));
+                    lanes.Add(Heading(group.Key, LaneSide.Actual, columns, given, wanted) with { Stream = stream });
                 }
             }
 
@@ -75,6 +76,8 @@ internal sealed record WavePanel(string Caption, IReadOnlyList<WaveColumn> Colum
         int at = columns.TakeWhile(c => c.Cycle + c.Count <= mark).Count();
         return new WavePanel(caption, columns, lanes) { Mark = at < columns.Count ? at : null };
     }
+
+    private static string StreamOf(IEnumerable<WaveTrack> group) => group.FirstOrDefault(t => t.IsStream)?.Path ?? "";
 
     private static List<WaveColumn> ColumnsOf(IReadOnlyList<WaveSlice> slices, ulong from, ulong to)
     {
@@ -149,7 +152,8 @@ internal sealed record WavePanel(string Caption, IReadOnlyList<WaveColumn> Colum
             return OnceOrTwice(name, ValuesOf(track, columns), other is null ? null : ValuesOf(other, columns));
         }
 
-        return StreamSignals.All.SelectMany(signal => OnceOrTwice(signal.Name, ValuesOf(track, columns, signal.Of), other is null ? null : ValuesOf(other, columns, signal.Of)));
+        return StreamSignals.All.SelectMany(signal => OnceOrTwice(signal.Name, ValuesOf(track, columns, signal.Of), other is null ? null : ValuesOf(other, columns, signal.Of)))
+            .Select(lane => lane with { Stream = track.Path });
     }
 
     private static IEnumerable<WaveLane> OnceOrTwice(string name, Sampled[] values, Sampled[]? others)

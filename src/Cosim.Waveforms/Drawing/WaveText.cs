@@ -39,6 +39,18 @@ internal static class WaveText
             Line(output, new string(' ', gutter) + block.Ruler(), ascii);
             foreach (WaveLane lane in panel.Lanes)
             {
+                bool idle = block.IsIdle(lane);
+                if (idle && lane.Shape != LaneShape.Heading)
+                {
+                    continue;
+                }
+
+                if (idle && lane.Note.Length == 0)
+                {
+                    Line(output, $"{WaveLabel.Short(Name(lane), gutter - 8)}: idle", ascii);
+                    continue;
+                }
+
                 int number = 0;
                 foreach (string text in block.Draw(lane))
                 {
@@ -87,6 +99,14 @@ internal static class WaveText
     /// <summary>Columns that fit beside each other.</summary>
     private sealed class Block(WavePanel panel, int[] places, int first, int last, int width, Glyphs glyphs)
     {
+        private readonly HashSet<string> busy = [.. panel.Lanes
+            .Where(l => l.Cards.Any(c => c.Column >= first && c.Column < last)
+                || l.Spans.Any(s => s.From < last && s.To > first && (s.Different || (l.Name == StreamSignals.Valid && s.Value != "0"))))
+            .Select(l => l.Stream)];
+
+        /// <summary>Whether the lane is of a stream in which nothing is offered in these columns.</summary>
+        public bool IsIdle(WaveLane lane) => lane.Stream.Length > 0 && !busy.Contains(lane.Stream);
+
         public string Ruler()
         {
             char[] line = Blank();
