@@ -67,6 +67,12 @@ public sealed record FpgaOptions
     /// <summary>Pauses on the streams of a simulator; none unless given. The reference model makes none.</summary>
     public LinkPauses Pauses { get; init; }
 
+    /// <summary>
+    /// Verilator in a process of its own: what has no initial value, and what is unknown, is random by this seed (1 or more). Null: it is
+    /// what Verilator finds fastest.
+    /// </summary>
+    public int? RandomSeed { get; init; }
+
     /// <summary>Waveform file to write, or null.</summary>
     public string? WaveFile { get; init; }
 

@@ -18,7 +18,10 @@ internal static class FpgaWaves
     public static string Folder { get; } = Path.Combine(Repository.Root, "waveforms");
 
     /// <summary>Runs a scenario on a fresh FPGA and gives its canonical waveform.</summary>
-    public static string Record(FpgaKind kind, Action<Scenario> play)
+    /// <param name="kind">The simulator.</param>
+    /// <param name="play">The scenario.</param>
+    /// <param name="seed">Of random initial values; null: none.</param>
+    public static string Record(FpgaKind kind, Action<Scenario> play, int? seed = null)
     {
         string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, "waves", $"{TestContext.CurrentContext.Test.ID}-{Guid.NewGuid():N}");
         Directory.CreateDirectory(folder);
@@ -28,6 +31,7 @@ internal static class FpgaWaves
             using Scenario scenario = new(new FpgaOptions
             {
                 Kind = kind,
+                RandomSeed = seed,
                 WaveFile = file,
                 WaveFormat = WaveFormat.Vcd,
                 HdlDirectory = Path.Combine(Repository.Root, "hdl"),

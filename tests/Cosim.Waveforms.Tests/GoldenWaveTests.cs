@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Reflection;
 using Cosim.Fpga;
 using Cosim.Waveforms.Tests.Scenarios;
 
 namespace Cosim.Waveforms.Tests;
 
 /// <summary>Each scenario's waveform is the one that is kept, whichever simulator runs the VHDL.</summary>
-/// <remarks>A scenario is a static method of the namespace <c>Scenarios</c>; <c>Class.Method</c> names its file.</remarks>
 [TestFixture(FpgaKind.Ghdl)]
 [TestFixture(FpgaKind.Verilator)]
 public sealed class GoldenWaveTests(FpgaKind kind)
 {
-    private static readonly Dictionary<string, Action<Scenario>> Known = typeof(ConfigurationWaves).Assembly.GetTypes()
-        .Where(t => t.Namespace == typeof(ConfigurationWaves).Namespace && t.IsAbstract)
-        .SelectMany(t => t.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly))
-        .ToDictionary(m => $"{m.DeclaringType!.Name}.{m.Name}", m => m.CreateDelegate<Action<Scenario>>(), StringComparer.Ordinal);
-
-    private static IEnumerable<string> Names => Known.Keys.Order(StringComparer.Ordinal);
-
-    [TestCaseSource(nameof(Names))]
+    [TestCaseSource(typeof(ScenarioCatalog), nameof(ScenarioCatalog.Names))]
     public void Wave_OfScenario_IsTheGoldenOne(string name)
-        => new GoldenFile(FpgaWaves.Folder, name).Check(FpgaWaves.Record(kind, Known[name]), WaveComparison.Describe);
+        => ScenarioCatalog.Golden(name).Check(FpgaWaves.Record(kind, ScenarioCatalog.Find(name)), WaveComparison.Describe);
+
+    [TestCaseSource(typeof(ScenarioCatalog), nameof(ScenarioCatalog.Telling))]
+    public void Wave_OfFiveRuns_IsTheSameByteForByte(string name)
+    {
+        string first = FpgaWaves.Record(kind, ScenarioCatalog.Find(name));
+        for (int run = 1; run < 5; run++)
+        {
+            Assert.That(FpgaWaves.Record(kind, ScenarioCatalog.Find(name)), Is.EqualTo(first));
+        }
+    }
 
     [Test]
     public void Wave_WithOneOtherRequest_IsNamedWithItsCycle()

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Globalization;
+
 namespace Cosim.Fpga.Native;
 
 /// <summary>The FPGA's VHDL in a simulator: Verilator or GHDL.</summary>
@@ -68,6 +70,11 @@ public sealed class NativeFpga : IFpga
         if (ghdl && options.InProcess)
         {
             throw new ArgumentException("GHDL runs as a process of its own only.", nameof(options));
+        }
+
+        if (options.RandomSeed is { } seed && (ghdl || options.InProcess || seed < 1))
+        {
+            throw new ArgumentException($"Seed {seed} of random initial values; expected 1 or more, for Verilator in a process of its own.", nameof(options));
         }
 
         if (!ghdl && options.WaveFile is not null && options.WaveFormat == WaveFormat.Ghw)
@@ -210,10 +217,11 @@ public sealed class NativeFpga : IFpga
 
     private static Func<LinkRegion, string?, ISimulator> Verilator(BuildCache cache, SimulationTools tools, DesignSources design, FpgaOptions options)
     {
-        string folder = VerilatorBuild.Build(cache, tools, design, options.WaveFile is null ? null : options.WaveFormat);
+        string folder = VerilatorBuild.Build(cache, tools, design, options.WaveFile is null ? null : options.WaveFormat, options.RandomSeed is not null);
+        string[] seed = options.RandomSeed is { } number ? [number.ToString(CultureInfo.InvariantCulture)] : [];
         return options.InProcess
             ? (region, wave) => new InProcessSimulator(Path.Combine(folder, "model.so"), region, wave)
-            : (region, wave) => new ChildSimulator(Path.Combine(folder, "model"), folder, wave is null ? [] : [wave], region, options.HangSeconds);
+            : (region, wave) => new ChildSimulator(Path.Combine(folder, "model"), folder, [wave ?? "", .. seed], region, options.HangSeconds);
     }
 
     private static Func<LinkRegion, string?, ISimulator> Ghdl(BuildCache cache, SimulationTools tools, DesignSources design, FpgaOptions options)

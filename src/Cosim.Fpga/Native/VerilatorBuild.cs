@@ -21,11 +21,12 @@ internal static partial class VerilatorBuild
     ];
 
     /// <summary>Gives the folder with <c>model.so</c> and <c>model</c>.</summary>
-    public static string Build(BuildCache cache, SimulationTools tools, DesignSources design, WaveFormat? wave)
+    public static string Build(BuildCache cache, SimulationTools tools, DesignSources design, WaveFormat? wave, bool random)
     {
         string versions = $"{tools.Versions} {tools.VerilatorRoot}\n{string.Join(' ', Flags)}";
         string link = string.Concat(LinkFiles.Select(DesignSources.LinkSource));
-        return cache.Get("verilator", $"{versions}\n{wave}\n{link}\n{design.Key}", folder =>
+        string unknown = random ? "unique" : "fast";
+        return cache.Get("verilator", $"{versions}\n{wave}\n{unknown}\n{link}\n{design.Key}", folder =>
         {
             if (wave == WaveFormat.Fst)
             {
@@ -44,7 +45,7 @@ internal static partial class VerilatorBuild
             BuildStep.Run($"verilating {design.Top}", folder, tools.Verilator,
             [
                 "--cc", "--top-module", module, "--prefix", "Vmodel", "--Mdir", objects, "-O3", "-Wno-fatal",
-                "--x-assign", "fast", "--x-initial", "fast", "--timescale", "1ns/1ns", .. trace, verilog,
+                "--x-assign", unknown, "--x-initial", unknown, "--timescale", "1ns/1ns", .. trace, verilog,
             ]);
             DesignSources.WriteLink(objects, LinkFiles);
             Compile(tools, design, wave, objects);

@@ -63,11 +63,18 @@ void vl_fatal(const char *file, int line, const char *, const char *message) VL_
   throw Fatal{};
 }
 
+// Seed of random initial values; 0: none.
+static int seed;
+
 // Makes a simulator over a region. A wave file is written where one is named.
 EXPORT Simulator *cosim_open(cosim_region *region, const char *wave) {
   Simulator *s = new Simulator{};
   running = s;
   s->context = new VerilatedContext;
+  if (seed) {
+    s->context->randReset(2);
+    s->context->randSeed(seed);
+  }
   s->link = cosim_link_make(region);
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   s->context->traceEverOn(true);
@@ -154,9 +161,10 @@ EXPORT void cosim_close(Simulator *s) {
   delete s;
 }
 
-// As a child: the wave file is the only argument.
+// As a child: the arguments are the wave file, or nothing, and a seed.
 int main(int count, char **arguments) {
   cosim_region *region = cosim_attach();
+  if (count > 2) seed = atoi(arguments[2]);
   Simulator *s = cosim_open(region, count > 1 ? arguments[1] : "");
   uint32_t number = 0;
   for (;;) {
