@@ -21,8 +21,14 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     // Inputs are given for so many cycles ahead.
     private const uint Lookahead = 15;
 
-    // Distances beyond this are those of a bridge that waited, not of hardware.
-    private const ulong MostSpacing = 256;
+    // An idle FPGA's clock stands still, so that distances are its working time; one that waited for a timeout is no measure.
+    private const ulong MostSpacing = 1 << 17;
+
+    // A read and what the other side does closer together than this may take effect in either order.
+    private const ulong RaceCycles = 256;
+
+    // An output that stands for several causes is looked for so many recorded cycles ahead of the inputs given.
+    private const ulong MergeHorizon = 256;
 
     // After the last line of a section, the clock runs on for what is still to come.
     private const ulong Rest = 1 << 20;
@@ -33,6 +39,13 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     private readonly Queue<RecordedInput> _inputs = new();
     private readonly ReplayHistory _history = new(options.Last);
     private readonly Balance _balance = new(fpga.PortCount);
+    private readonly MergedCauses _causes = new();
+
+    // Recorded cycles of reads in flight, and of the last write and INTERRUPT of the scheduler and the last request of a host.
+    private readonly Dictionary<(int Port, uint Requester, byte Tag), ulong> _reads = [];
+    private readonly Queue<ulong> _registerReads = new();
+    private ulong? _lastControl;
+    private ulong? _lastAccess;
 
     // Anchor of the distances between lines: a recorded cycle and the replay's cycle that stands for it.
     private ulong _lastGiven;
@@ -87,22 +100,20 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         _surplus = null;
         _sectionSurplus = 0;
         _balance.Clear();
-        ulong quiet = 0;
+        ulong quietSince = fpga.Cycle;
         while (true)
         {
             cancellation.ThrowIfCancellationRequested();
             ReadAhead();
-            bool gave = Give();
-            quiet = gave ? 0 : quiet;
+            Give();
             if (_inputs.Count == 0 && _sectionRead && Waiting() is null)
             {
                 return EndSection();
             }
 
             RecordedOutput? awaited = Waiting();
-            ulong patience = options.PatienceCycles + (4 * (awaited?.Gap ?? 0));
-            ulong before = fpga.Cycle;
-            RunResult result = fpga.Run(patience > quiet ? patience - quiet : 1, Lookahead);
+            ulong deadline = Math.Max(quietSince, _lastGiven) + options.PatienceCycles + (4 * (awaited?.Gap ?? 0));
+            RunResult result = fpga.Run(deadline > fpga.Cycle ? deadline - fpga.Cycle : 1, Lookahead);
             bool came = false;
             while (fpga.TryReceive(out FpgaPacket packet))
             {
@@ -118,14 +129,14 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
                 return Lost();
             }
 
-            quiet = came ? 0 : quiet + (fpga.Cycle - before);
-            if (came || (result != RunResult.Idle && quiet < patience) || awaited is null)
+            quietSince = came ? fpga.Cycle : quietSince;
+            if (came || (result != RunResult.Idle && fpga.Cycle < deadline) || awaited is null)
             {
                 continue;
             }
 
             // Nothing comes any more: neither what is awaited nor anything else.
-            quiet = 0;
+            quietSince = fpga.Cycle;
             if (awaited.Stream.Merges && awaited.Progress.Matched > 0)
             {
                 Resolve(awaited, merged: true);
@@ -190,6 +201,25 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
             }
         }
 
+        else if (recording.Port == StimuliFormat.ManagementPort)
+        {
+            uint opcode = recording.Packet[0];
+            _lastControl = opcode is RegisterMap.Opcode.RegWrite or RegisterMap.Opcode.Interrupt ? recording.Cycle : _lastControl;
+            if (opcode is RegisterMap.Opcode.RegRead or RegisterMap.Opcode.MemRead)
+            {
+                _registerReads.Enqueue(recording.Cycle);
+            }
+        }
+        else
+        {
+            _lastAccess = recording.Cycle;
+        }
+
+        if (PacketClass.IsNonPosted(recording.Port, recording.Packet))
+        {
+            _reads[(recording.Port, PacketClass.Requester(recording.Packet), PacketClass.RequestTag(recording.Packet))] = recording.Cycle;
+        }
+
         // Distances are kept: from the input before, and from the output that this one may answer.
         input.Spacing = Math.Min(MostSpacing, recording.Cycle - (_lastInputCycle ?? recording.Cycle));
         input.Latency = Math.Min(MostSpacing, recording.Cycle - (_formerOutput?.Cycle ?? recording.Cycle));
@@ -207,6 +237,7 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         RecordedOutput output = new(key, stream, recording.Cycle, recording.Line, recording.Packet)
         {
             Gap = recording.Cycle > former ? recording.Cycle - former : 0,
+            IsRaced = IsRaced(key),
         };
         stream.Expected.Add(output);
         _ports[recording.Port].Outputs.Enqueue(output);
@@ -220,6 +251,16 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         _formerWasInput = false;
     }
 
+    // Whether the output read last answers a read whose value the other side may have changed meanwhile.
+    private bool IsRaced(in OrderStream key) => key.Class switch
+    {
+        OrderClass.Completion =>
+            _reads.Remove((recording.Port, PacketClass.CompletionRequester(recording.Packet), PacketClass.CompletionTag(recording.Packet)), out ulong asked)
+            && _lastControl + RaceCycles >= asked,
+        OrderClass.Answer => _registerReads.TryDequeue(out ulong asked) && _lastAccess + RaceCycles >= asked,
+        _ => false,
+    };
+
     private StreamProgress Stream(in OrderStream key)
     {
         if (!_streams.TryGetValue(key, out StreamProgress? stream))
@@ -230,15 +271,13 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         return stream;
     }
 
-    // Gives every input whose outputs have come; true: at least one.
-    private bool Give()
+    // Gives every input whose outputs have come.
+    private void Give()
     {
-        bool any = false;
         while (_inputs.TryPeek(out RecordedInput? input) && Blocking(input) is null)
         {
             _ = _inputs.Dequeue();
             _readAhead--;
-            any = true;
             if (input.IsCompletion && input.Request is { Actual: false })
             {
                 // Its request was never made here, and nobody waits for it.
@@ -256,11 +295,9 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
             fpga.Send(input.Port, input.Packet, cycle);
             _lastGiven = cycle;
             _given++;
-            _ports[input.Port].Given++;
+            _causes.Given(input.Port, input.Packet);
             _history.Add(into: true, input.Port, cycle, input.Packet);
         }
-
-        return any;
     }
 
     // The output that the next input waits for; without inputs, the first that has not come.
@@ -290,9 +327,8 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     {
         OrderStream key = PacketClass.StreamOf(packet.Port, packet.Bytes);
         StreamProgress stream = Stream(key);
-        ulong causes = Causes(key);
         int at = 0;
-        ulong horizon = _inputs.TryPeek(out RecordedInput? next) ? next.Cycle + MostSpacing : ulong.MaxValue;
+        ulong horizon = _inputs.TryPeek(out RecordedInput? next) ? next.Cycle + MergeHorizon : ulong.MaxValue;
         while (key.Merges && at < stream.Expected.Count && stream.Expected[at].Cycle <= horizon && !Same(stream.Expected[at], packet))
         {
             at++;
@@ -312,17 +348,26 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
             output.Tag = key.Class == OrderClass.NonPosted ? PacketClass.RequestTag(packet.Bytes) : (byte)0;
             _matched++;
             stream.Matched++;
-            stream.Causes = causes;
+            stream.Events++;
             Resolve(output, merged: false);
             _history.Add(into: false, packet.Port, packet.Cycle, packet.Bytes);
             return null;
         }
 
-        if (key.Merges && stream.Matched > 0 && causes > stream.Causes)
+        if (key.Merges && stream.Matched > 0 && stream.Events < _causes.Of(key))
         {
             // The recorded FPGA may have merged it.
-            stream.Causes = causes;
+            stream.Events++;
             _merged++;
+            _history.Add(into: false, packet.Port, packet.Cycle, packet.Bytes);
+            return null;
+        }
+
+        if (stream.Expected.Count > 0 && stream.Expected[0] is { IsRaced: true } raced
+            && PacketDifference.Find(packet.Port, raced.Packet, packet.Bytes) is { } value && (value.Field == "value (DW 4)" || value.Field.StartsWith("payload DW", StringComparison.Ordinal)))
+        {
+            _notCompared++;
+            Resolve(raced, merged: false);
             _history.Add(into: false, packet.Port, packet.Cycle, packet.Bytes);
             return null;
         }
@@ -338,13 +383,6 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     }
 
     private static bool Same(RecordedOutput output, in FpgaPacket packet) => PacketDifference.Same(packet.Port, output.Packet, packet.Bytes, anyTag: true);
-
-    // Inputs that can have caused an event or an interrupt.
-    private ulong Causes(in OrderStream stream)
-    {
-        int port = stream.Class == OrderClass.Event ? (int)((stream.Detail >> 8) & 0xF) : StimuliFormat.ManagementPort;
-        return port < _ports.Length ? _ports[port].Given : 0;
-    }
 
     // Whether it is one is known at the end of the section: a reset or the end may have cut what the recorded FPGA was about to send.
     private void Surplus(in FpgaPacket packet)
@@ -433,9 +471,15 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
 
         _notCompared += _sectionSurplus;
         _requests.Clear();
+        _reads.Clear();
+        _registerReads.Clear();
+        _lastControl = null;
+        _lastAccess = null;
+        _causes.Clear();
         foreach (StreamProgress stream in _streams.Values)
         {
             stream.Expected.Clear();
+            stream.Events = 0;
         }
 
         foreach (PortProgress port in _ports)
@@ -505,6 +549,9 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         /// <summary>Cycles since the line before, in the recording.</summary>
         public ulong Gap { get; init; }
 
+        /// <summary>The answer to a read whose value the other side may have changed meanwhile.</summary>
+        public bool IsRaced { get; init; }
+
         /// <summary>It came, or stands for no packet of its own here.</summary>
         public bool Done { get; set; }
 
@@ -525,7 +572,8 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
 
         public ulong Matched { get; set; }
 
-        public ulong Causes { get; set; }
+        /// <summary>Packets that came.</summary>
+        public ulong Events { get; set; }
     }
 
     /// <summary>The recorded outputs of a port that have not all come.</summary>
@@ -534,8 +582,6 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         private ulong _done = skipped;
 
         public Queue<RecordedOutput> Outputs { get; } = new();
-
-        public ulong Given { get; set; }
 
         /// <summary>The first of this many outputs that has not come and is not overdue, or null.</summary>
         public RecordedOutput? FirstOpen(ulong count)

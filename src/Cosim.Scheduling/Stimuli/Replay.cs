@@ -53,7 +53,7 @@ public sealed record ReplayResult
     /// <summary>Order mode: inputs given before an output that came before them in the recording.</summary>
     public ulong Early { get; init; }
 
-    /// <summary>Order mode: outputs that the recording, cut by a reset or by its end, cannot say anything about.</summary>
+    /// <summary>Order mode: outputs of which the recording cannot say what is right: cut by a reset or its end, or values of raced reads.</summary>
     public ulong NotCompared { get; init; }
 }
 
