@@ -131,6 +131,43 @@ public sealed class WavePictureTests
         Assert.That(diff.HasPicture, Is.False);
     }
 
+    [Test]
+    public void Draw_FileDamagedAnywhere_DrawsOrNamesTheDamage()
+    {
+        const string Alphabet = "0123456789 \n#xabdegilnrs_.\u0001\u20ac";
+        Random random = new(1364);
+        int refused = 0;
+        for (int round = 0; round < 1500; round++)
+        {
+            char[] bad = Canonical.ToCharArray();
+            for (int i = random.Next(1, 4); i > 0; i--)
+            {
+                bad[random.Next(bad.Length)] = Alphabet[random.Next(Alphabet.Length)];
+            }
+
+            string text = new(bad, 0, random.Next(bad.Length / 2, bad.Length + 1));
+            try
+            {
+                using StringReader reader = new(text);
+                WaveSlice slice = WaveSlice.Read(reader);
+                WavePicture.WriteText(slice, "damaged", TextWriter.Null);
+                Assert.That(() => XDocument.Parse(Svg(output => WavePicture.WriteSvg(slice, "damaged", output))), Throws.Nothing);
+                WaveDiff diff = WaveDiff.Of(() => new StringReader(Canonical), () => new StringReader(text));
+                diff.WriteText(TextWriter.Null);
+                if (diff.HasPicture)
+                {
+                    Assert.That(() => XDocument.Parse(Svg(output => diff.WriteSvg("damaged", output))), Throws.Nothing);
+                }
+            }
+            catch (WaveformException)
+            {
+                refused++;
+            }
+        }
+
+        Assert.That(refused, Is.InRange(500, 1499), "other exceptions would have ended the test");
+    }
+
     private static WaveSlice Slice(ulong from = 0, ulong to = ulong.MaxValue, params string[] signals)
     {
         using StringReader text = new(Canonical);
