@@ -24,7 +24,7 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     // An idle FPGA's clock stands still, so that distances are its working time; one that waited for a timeout is no measure.
     private const ulong MostSpacing = 1 << 17;
 
-    // A read and what the other side does closer together than this may take effect in either order.
+    // A host's read and a command closer before it than this may take effect in either order: commands queue up behind others.
     private const ulong RaceCycles = 256;
 
     // An output that stands for several causes is looked for so many recorded cycles ahead of the inputs given.
@@ -41,11 +41,9 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
     private readonly Balance _balance = new(fpga.PortCount);
     private readonly MergedCauses _causes = new();
 
-    // Recorded cycles of reads in flight, and of the last write and INTERRUPT of the scheduler and the last request of a host.
+    // Recorded cycles of hosts' reads in flight, and of the last REG_WRITE or INTERRUPT.
     private readonly Dictionary<(int Port, uint Requester, byte Tag), ulong> _reads = [];
-    private readonly Queue<ulong> _registerReads = new();
     private ulong? _lastControl;
-    private ulong? _lastAccess;
 
     // Anchor of the distances between lines: a recorded cycle and the replay's cycle that stands for it.
     private ulong _lastGiven;
@@ -205,17 +203,8 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         {
             uint opcode = recording.Packet[0];
             _lastControl = opcode is RegisterMap.Opcode.RegWrite or RegisterMap.Opcode.Interrupt ? recording.Cycle : _lastControl;
-            if (opcode is RegisterMap.Opcode.RegRead or RegisterMap.Opcode.MemRead)
-            {
-                _registerReads.Enqueue(recording.Cycle);
-            }
         }
-        else
-        {
-            _lastAccess = recording.Cycle;
-        }
-
-        if (PacketClass.IsNonPosted(recording.Port, recording.Packet))
+        else if (PacketClass.IsNonPosted(recording.Port, recording.Packet))
         {
             _reads[(recording.Port, PacketClass.Requester(recording.Packet), PacketClass.RequestTag(recording.Packet))] = recording.Cycle;
         }
@@ -251,15 +240,11 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         _formerWasInput = false;
     }
 
-    // Whether the output read last answers a read whose value the other side may have changed meanwhile.
-    private bool IsRaced(in OrderStream key) => key.Class switch
-    {
-        OrderClass.Completion =>
-            _reads.Remove((recording.Port, PacketClass.CompletionRequester(recording.Packet), PacketClass.CompletionTag(recording.Packet)), out ulong asked)
-            && _lastControl + RaceCycles >= asked,
-        OrderClass.Answer => _registerReads.TryDequeue(out ulong asked) && _lastAccess + RaceCycles >= asked,
-        _ => false,
-    };
+    // Whether the output read last answers a read whose value the scheduler may have changed meanwhile.
+    private bool IsRaced(in OrderStream key) =>
+        key.Class == OrderClass.Completion
+        && _reads.Remove((recording.Port, PacketClass.CompletionRequester(recording.Packet), PacketClass.CompletionTag(recording.Packet)), out ulong asked)
+        && _lastControl + RaceCycles >= asked;
 
     private StreamProgress Stream(in OrderStream key)
     {
@@ -364,7 +349,7 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         }
 
         if (stream.Expected.Count > 0 && stream.Expected[0] is { IsRaced: true } raced
-            && PacketDifference.Find(packet.Port, raced.Packet, packet.Bytes) is { } value && (value.Field == "value (DW 4)" || value.Field.StartsWith("payload DW", StringComparison.Ordinal)))
+            && PacketDifference.Find(packet.Port, raced.Packet, packet.Bytes) is { } value && value.Field.StartsWith("payload DW", StringComparison.Ordinal))
         {
             _notCompared++;
             Resolve(raced, merged: false);
@@ -472,9 +457,7 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         _notCompared += _sectionSurplus;
         _requests.Clear();
         _reads.Clear();
-        _registerReads.Clear();
         _lastControl = null;
-        _lastAccess = null;
         _causes.Clear();
         foreach (StreamProgress stream in _streams.Values)
         {
@@ -549,7 +532,7 @@ internal sealed class OrderReplay(StimuliReader recording, IFpga fpga, ReplayOpt
         /// <summary>Cycles since the line before, in the recording.</summary>
         public ulong Gap { get; init; }
 
-        /// <summary>The answer to a read whose value the other side may have changed meanwhile.</summary>
+        /// <summary>The answer to a read whose value the scheduler may have changed meanwhile.</summary>
         public bool IsRaced { get; init; }
 
         /// <summary>It came, or stands for no packet of its own here.</summary>
