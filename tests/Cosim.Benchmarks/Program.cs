@@ -9,6 +9,7 @@ using Cosim.Fpga;
 [
     ("bar-read", "BAR read round trip over vfio-user against a bare C responder", BarRead.Run),
     ("traffic", "the same TLP traffic through the bridge and through the free-running simulator", Traffic.Run),
+    ("record", "the same traffic through a bridge that is recorded and through one that is not", Recorded.Run),
     ("simulated", "simulated rates and times, in cycles", Simulated.Run),
     ("allocation", "managed heap on the data path", Allocation.Run),
     ("footprint", "memory and idle load of the service with a bridge", Footprint.Run),

@@ -15,9 +15,9 @@ internal static class Traffic
 {
     private const int Bytes = 64 << 10;
     private const int InFlight = 4;
-    private const uint Latency = 16;
+    public const uint Latency = 16;
 
-    private static readonly byte[] s_answer = new byte[Bytes];
+    public static byte[] Answer { get; } = new byte[Bytes];
 
     public static async Task<IReadOnlyList<Row>> Run(Surroundings surroundings)
     {
@@ -54,7 +54,15 @@ internal static class Traffic
     private static async Task<(Recording Record, ulong Cycles, TimeSpan Time)> Through(FpgaOptions options, int requests)
     {
         Recording record = new((requests + 16) * 5 * Bytes / 2);
-        await using VirtioHosts hosts = await VirtioHosts.Start(options, Latency, 0, _ => s_answer, record);
+        await using VirtioHosts hosts = await VirtioHosts.Start(options, Latency, 0, _ => Answer, record);
+        await Exchange(hosts, requests);
+        BridgeStatus status = await hosts.Bridge.GetStatus();
+        return (record, status.Cycles, status.BusyTime);
+    }
+
+    /// <summary>Requests of 64 KiB each way, four in flight.</summary>
+    public static async Task Exchange(VirtioHosts hosts, int requests)
+    {
         for (int done = 0; done < requests; done += InFlight)
         {
             for (int i = 0; i < InFlight; i++)
@@ -69,9 +77,6 @@ internal static class Traffic
                 _ = await hosts.Driver.NextUsed(hosts.Queue);
             }
         }
-
-        BridgeStatus status = await hosts.Bridge.GetStatus();
-        return (record, status.Cycles, status.BusyTime);
     }
 
     private static TimeSpan Replay(FpgaOptions options, IReadOnlyList<Passage> record, ulong end)

@@ -29,7 +29,7 @@ internal sealed class VirtioHosts : IAsyncDisposable
     public MockQueue Queue { get; private set; } = null!;
 
     /// <summary>Starts the bridge and a queue, with a maximum payload of 256 bytes and reads of at most 512 bytes.</summary>
-    public static async Task<VirtioHosts> Start(FpgaOptions fpga, uint latency, ulong features, Func<MockRequest, byte[]?> serve, Recording? recording = null, Func<IFpga, IFpga>? wrap = null)
+    public static async Task<VirtioHosts> Start(FpgaOptions fpga, uint latency, ulong features, Func<MockRequest, byte[]?> serve, Recording? recording = null, Func<IFpga, IFpga>? wrap = null, string? file = null)
     {
         VirtioHosts hosts = new(new Bridge(new BridgeOptions
         {
@@ -37,6 +37,7 @@ internal sealed class VirtioHosts : IAsyncDisposable
             Fpga = fpga,
             MakeFpga = options => wrap is null ? FpgaFactory.Create(options) : wrap(FpgaFactory.Create(options)),
             Stimuli = recording,
+            RecordingFile = file,
             CompletionLatencyCycles = latency,
             Hosts = [new ProgramHostOptions { Functions = 2 }, new ProgramHostOptions { Functions = 1 }],
             Log = Console.Error.WriteLine,

@@ -47,6 +47,15 @@ public sealed class BadInputTests
         Assert.That(text, Does.Contain("did not answer its mailbox within 1 s").And.Contain("waiting"));
     }
 
+    [Test]
+    public async Task Up_BackEndEndsInTheGuest_SaysSoAtOnceAndWhatItPrinted(CancellationToken token)
+    {
+        string text = await UpFailsAsync(
+            """{ "fpga": { "kind": "MODEL" }, "host1": { "program": {} }, "host2": { "qemu": { "append": "intel_iommu=off" } }, "devices": [{ "block": { "image": "disk.img" } }], "timeouts": { "hostBoot": "3600s" } }""",
+            token);
+        Assert.That(text, Does.Match("host2: its back end ended with status 1. Its last line: cosim-backend: .* is held by no driver"));
+    }
+
     [TestCase("""{ "qemu": { "arguments": ["-device", "no-such-device"] } }""", """{ "process": {} }""", "host1", Description = "host 1 starts when host 2 is up")]
     [TestCase("""{ "program": {} }""", """{ "qemu": { "arguments": ["-device", "no-such-device"] } }""", "host2")]
     public async Task Up_QemuDiesAtStart_ShowsWhatItPrinted(string host1, string host2, string name, CancellationToken token)

@@ -331,17 +331,23 @@ internal sealed class ScheduledBridge : IBridge
     private async Task WaitForLinkAsync(StartedHost host2)
     {
         Task link = ReachedLinkAsync();
+        using CancellationTokenSource waited = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+        Task<string> ended = host2.WaitUntilServiceEndsAsync(waited.Token);
         try
         {
-            if (await Task.WhenAny(link, host2.Ended).WaitAsync(HostBoot, _stopping.Token) != link)
+            if (await Task.WhenAny(link, ended).WaitAsync(HostBoot, _stopping.Token) != link)
             {
-                throw new BridgeException(await host2.Ended);
+                throw new BridgeException(await ended);
             }
         }
         catch (TimeoutException e)
         {
             throw new BridgeException(
                 $"Host 2's back end did not answer its mailbox within {HostBoot.TotalSeconds:0.#} s: the devices are not configured. {host2.Said}", e);
+        }
+        finally
+        {
+            await waited.CancelAsync();
         }
     }
 

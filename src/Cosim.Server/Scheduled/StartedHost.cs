@@ -22,6 +22,9 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
     /// <summary>Ends when the host has ended by itself, with one sentence about it.</summary>
     public abstract Task<string> Ended { get; }
 
+    /// <summary>Ends when it serves no more, be it that its back end or all of it has ended by itself; with one sentence about it.</summary>
+    public abstract Task<string> WaitUntilServiceEndsAsync(CancellationToken cancellation);
+
     /// <summary>Ends when it is up.</summary>
     /// <exception cref="GuestException">It is not up in time.</exception>
     public abstract Task WaitUntilReadyAsync(TimeSpan deadline, CancellationToken cancellation);
@@ -46,6 +49,21 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
         public override string Said => Told(process.BackEndOutput.Transcript.TrimEnd().Split('\n')[^1]);
 
         public override Task<string> Ended { get; } = WaitAsync(process);
+
+        public override async Task<string> WaitUntilServiceEndsAsync(CancellationToken cancellation)
+        {
+            try
+            {
+                // Its status is the last line; what it said itself stands before.
+                int status = await process.WaitUntilBackEndEndsAsync(cancellation);
+                return $"{process.Options.Name}: its back end ended with status {status}. {Told(process.BackEndOutput.Transcript.TrimEnd().Split('\n')[..^1].LastOrDefault("").TrimEnd())}";
+            }
+            catch (GuestException)
+            {
+                // The guest is gone, and its QEMU will say why.
+                return await Ended.WaitAsync(cancellation);
+            }
+        }
 
         public override Task WaitUntilReadyAsync(TimeSpan deadline, CancellationToken cancellation) => process.WaitUntilReadyAsync(deadline, cancellation);
 
@@ -89,6 +107,8 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
         public override string Said => Told(Volatile.Read(ref _last));
 
         public override Task<string> Ended { get; }
+
+        public override Task<string> WaitUntilServiceEndsAsync(CancellationToken cancellation) => Ended.WaitAsync(cancellation);
 
         // What a program needs to be ready is its own affair; that it serves shows by the link.
         public override Task WaitUntilReadyAsync(TimeSpan deadline, CancellationToken cancellation) => Task.CompletedTask;
