@@ -29,7 +29,7 @@ internal static class ScenarioCatalog
     public static IReadOnlyList<string> WithoutFreshScratch { get; } =
     [
         .. Names.Where(n => !n.StartsWith("BridgeWaves.", StringComparison.Ordinal))
-            .Except(["DmaWaves.WrongCommands", "VirtioWaves.DeviceConfigurationOverflow", "VirtioWaves.ResetInFlight"]),
+            .Except(["DmaWaves.WrongCommands"]),
         "BridgeWaves.ConfigurationWrite", "BridgeWaves.Negotiation", "BridgeWaves.ResetWithRequestInFlight",
     ];
 

@@ -81,6 +81,30 @@ internal static class ManagementWaves
         s.Ports.Settle();
     }
 
+    /// <summary>Events of both ports that have waited for a long answer leave by turns.</summary>
+    public static void EventsOfBothPorts(Scenario s)
+    {
+        s.Show("event_arbiter_inst.turn", "event_arbiter_inst.hold", "functions_inst.notify_mark", "backend_inst.bell_mark");
+        VirtioDriver driver = new VirtioDriver(s.Ports, 0).Start();
+        s.EnableBackEnd();
+        s.Begin();
+        ulong start = s.Fpga.Cycle + 10;
+        s.Ports.NotBefore = start;
+        int read = s.Ports.Command(Opcode.MemRead, 4096, 0x1_0000);
+        s.Ports.NotBefore = start + 20;
+        for (uint i = 0; i < 5; i++)
+        {
+            driver.Notify((int)i, i);
+            s.Ports.Write(1, Scenario.BackEndBar0 + RegisterMap.BackEnd.Doorbell + (4 * i), 0, 4);
+        }
+
+        s.Ports.NotBefore = 0;
+        _ = s.Ports.AwaitManagement(read);
+        uint[] ports = [.. s.Ports.AllEvents().Select(e => (uint)e.Port)];
+        Assert.That(ports, Has.Length.EqualTo(10));
+        Assert.That(ports.Zip(ports.Skip(1)).Count(p => p.First != p.Second), Is.GreaterThanOrEqualTo(7), "by turns");
+    }
+
     /// <summary>A reset of the whole FPGA in the middle of a copy and with events waiting: everything is forgotten.</summary>
     public static void FpgaReset(Scenario s)
     {

@@ -10,6 +10,9 @@ namespace Cosim.Waveforms.Tests.Scenarios;
 /// <summary>A virtio function as its driver sets it up, uses and resets it: CONTRACT.md, 3; virtio 1.3, 2, 3.1 and 4.1.4.</summary>
 internal static class VirtioWaves
 {
+    /// <summary>A long read from here keeps the management stream busy with zeros.</summary>
+    private const uint OutsideScratch = 0x1_0000;
+
     private const ulong Offered = VirtioDriver.Version1 | VirtioDriver.RingReset | 0x2000_0003;
 
     /// <summary>ACKNOWLEDGE, DRIVER, the offer in both halves, the choice, FEATURES_OK, DRIVER_OK.</summary>
@@ -212,7 +215,7 @@ internal static class VirtioWaves
         s.Begin();
         ulong start = s.Fpga.Cycle + 10;
         s.Ports.NotBefore = start;
-        int read = s.Ports.Command(Opcode.MemRead, 2048, 0);
+        int read = s.Ports.Command(Opcode.MemRead, 2048, OutsideScratch);
         s.Ports.NotBefore = start + 20;
         driver.Notify(0, 1);
         driver.Notify(1, 2);
@@ -267,7 +270,7 @@ internal static class VirtioWaves
         s.Begin();
         ulong start = s.Fpga.Cycle + 10;
         s.Ports.NotBefore = start;
-        int read = s.Ports.Command(Opcode.MemRead, 4096, 0);
+        int read = s.Ports.Command(Opcode.MemRead, 4096, OutsideScratch);
         s.Ports.NotBefore = start + 20;
         for (uint i = 0; i < 20; i++)
         {
