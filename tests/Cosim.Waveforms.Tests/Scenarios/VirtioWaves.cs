@@ -330,4 +330,26 @@ internal static class VirtioWaves
         uint[] last = [.. s.Ports.AllEvents().GroupBy(e => e.Dw3).OrderBy(g => g.Key).Select(g => g.Last().Dw4)];
         Assert.That(last, Is.EqualTo(new uint[] { 48, 46, 47 }));
     }
+
+    /// <summary>Queues notified again while the management stream is busy: each gets its turn before one has a second.</summary>
+    public static void NotifyTurns(Scenario s)
+    {
+        s.Show("functions_inst.notify_mark", "functions_inst.ev_valid");
+        VirtioDriver driver = new VirtioDriver(s.Ports, 0).Start();
+        VirtioDriver other = new VirtioDriver(s.Ports, 1).Start();
+        s.Begin();
+        ulong start = s.Fpga.Cycle + 10;
+        s.Ports.NotBefore = start;
+        int read = s.Ports.Command(Opcode.MemRead, 4096, OutsideScratch);
+        s.Ports.NotBefore = start + 20;
+        for (uint i = 0; i < 9; i++)
+        {
+            driver.Notify((int)(i % 4), i);
+            other.Notify((int)(i % 2), i);
+        }
+
+        s.Ports.NotBefore = 0;
+        _ = s.Ports.AwaitManagement(read);
+        s.Ports.Settle();
+    }
 }
