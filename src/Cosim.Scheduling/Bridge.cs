@@ -331,6 +331,11 @@ public sealed partial class Bridge : IDisposable
     // Runs the clock until there is nothing to do or the slice is over; true: nothing to do.
     private bool RunFpga()
     {
+        if (_thread is null)
+        {
+            return RunOnce(_runLimit) is RunResult.Idle or RunResult.Failed; // how far must not hang on a clock
+        }
+
         long start = Stopwatch.GetTimestamp();
         long now = start;
         try
@@ -345,7 +350,7 @@ public sealed partial class Bridge : IDisposable
                     return true;
                 }
 
-                if (result == RunResult.Limit && _thread is not null)
+                if (result == RunResult.Limit)
                 {
                     _runLimit = now - before > s_slice ? Math.Max(_runLimit / 2, 64) : Math.Min(_runLimit * 2, 1 << 20);
                 }

@@ -21,8 +21,11 @@ public sealed record SocketHostOptions : HostOptions
 /// <summary>A program that plays the host through <see cref="Bridge"/>'s transactions.</summary>
 public sealed record ProgramHostOptions : HostOptions
 {
-    /// <summary>Bytes of the host's memory, from address 0.</summary>
+    /// <summary>Bytes of the host's memory.</summary>
     public int MemoryBytes { get; init; } = 16 << 20;
+
+    /// <summary>Address of its first byte.</summary>
+    public ulong MemoryBase { get; init; }
 }
 
 /// <summary>What a bridge is made of.</summary>

@@ -44,6 +44,9 @@ public sealed class BufferPool
         Free = (ulong)blocks << MinOrder;
     }
 
+    /// <summary>Address of its first byte.</summary>
+    public ulong Start => _base;
+
     /// <summary>Greatest block in bytes that an empty pool can give.</summary>
     public ulong MaxAllocation { get; }
 

@@ -46,7 +46,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
                 hosts = [.. _clients];
                 break;
             case ProgramHostOptions program:
-                _memory = new ProgramMemory(program.MemoryBytes);
+                _memory = new ProgramMemory(program.MemoryBase, program.MemoryBytes);
                 _programs = [.. Enumerable.Range(0, options.Functions).Select(_ => new ProgramFunction(_memory, this, ends))];
                 hosts = [.. _programs];
                 break;

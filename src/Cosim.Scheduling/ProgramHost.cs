@@ -9,7 +9,7 @@ namespace Cosim.Scheduling;
 public readonly record struct HostInterrupt(int Vector, ulong Cycle);
 
 /// <summary>The memory of a host that a program plays; all functions of the port see the same.</summary>
-internal sealed class ProgramMemory(int bytes)
+internal sealed class ProgramMemory(ulong start, int bytes)
 {
     private readonly byte[] _bytes = new byte[bytes];
 
@@ -18,6 +18,7 @@ internal sealed class ProgramMemory(int bytes)
     public bool TrySlice(ulong address, int length, out Span<byte> slice)
     {
         slice = default;
+        address -= start; // below the start it becomes greater than any length
         if (address > (ulong)_bytes.Length || (ulong)length > (ulong)_bytes.Length - address)
         {
             return false;

@@ -63,7 +63,7 @@ public sealed class SteppedBridge : IDisposable
     /// <summary>The cycle that comes next.</summary>
     public ulong Cycle => Bridge.Cycle;
 
-    /// <summary>All memory of a host, from address 0.</summary>
+    /// <summary>All memory of a host, from <see cref="ProgramHostOptions.MemoryBase"/>.</summary>
     /// <param name="port">Port number.</param>
     public Span<byte> Memory(int port) => Bridge.Memory(port);
 

@@ -202,18 +202,25 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     {
         InOrder(FindDisabledBusMaster);
 
+        // DMA_DONE does not say whose it is. A function level reset clears it too, and is told by events of its own.
         async Task FindDisabledBusMaster(int generation)
         {
-            const uint busMasterEnable = 1 << 9;
+            const uint resetPending = 1 << 8;
             BackEnd? backEnd = _backEnd;
-            bool enabled = (await ReadRegister(RegisterMap.Function.Status) & busMasterEnable) != 0;
-            if (generation == _generation && !enabled)
+            uint status = await ReadRegister(RegisterMap.Function.Status);
+            if (generation != _generation || (status & resetPending) != 0 || backEnd is null || backEnd != _backEnd)
             {
-                Fail("Bus Master Enable was cleared while buffers are in use");
+                return;
             }
-            else if (backEnd is not null && backEnd == _backEnd)
+
+            CopyStatus hostTwo = await Probe(backEnd.Pool.Start);
+            if (hostTwo == CopyStatus.BusMasterDisabled && backEnd == _backEnd)
             {
                 _backEndLost("Bus Master Enable of host 2's endpoint is 0");
+            }
+            else if (generation == _generation)
+            {
+                Fail("Bus Master Enable was cleared while buffers are in use");
             }
         }
     }
@@ -528,6 +535,13 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         return waiter.Done.Task;
     }
 
+    private Task<CopyStatus> Probe(ulong address)
+    {
+        StatusWaiter waiter = new();
+        _port.Dma.Read(DmaSpace.Host2, 0, address, 4, waiter, 0);
+        return waiter.Done.Task;
+    }
+
     private static byte[] VringState(ushort queue, uint value)
     {
         byte[] payload = new byte[8];
@@ -549,6 +563,13 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private void WriteRegister(uint offset, uint value) => _port.WriteRegister(_registers + offset, value);
 
     private Task<uint> ReadRegister(uint offset) => _port.ReadRegister(_registers + offset);
+
+    private sealed class StatusWaiter : IDmaClient
+    {
+        public TaskCompletionSource<CopyStatus> Done { get; } = new();
+
+        public void CopyDone(uint context, CopyStatus status, ReadOnlySpan<byte> data) => Done.SetResult(status);
+    }
 
     private sealed class CopyWaiter : IDmaClient
     {
