@@ -6,6 +6,15 @@ namespace Cosim.Scheduling;
 /// <content>What <see cref="SteppedBridge"/> runs a bridge without a thread by.</content>
 public sealed partial class Bridge
 {
+    /// <summary>Where scripts go on.</summary>
+    internal SynchronizationContext Context => new SteppedContext(_ends);
+
+    /// <summary>Whether the owner is running the bridge.</summary>
+    internal bool IsRun
+    {
+        set => _ends.IsServed = value;
+    }
+
     /// <summary>The FPGA's cycle.</summary>
     internal ulong Cycle => _fpga.Cycle;
 

@@ -24,7 +24,7 @@ namespace Cosim.Scheduling;
 /// </code>
 /// <para>
 /// Host memory needs no task: <see cref="Memory"/>. Timeouts of the bridge are counted in simulated time. A script must not await what ends
-/// elsewhere (<c>Task.Delay</c>, <c>Task.Run</c>, <c>Task.Yield</c>), nor wait in a blocking way.
+/// elsewhere (<c>Task.Delay</c>, <c>Task.Run</c>), nor wait in a blocking way.
 /// </para>
 /// </remarks>
 public sealed class SteppedBridge : IDisposable
@@ -32,6 +32,7 @@ public sealed class SteppedBridge : IDisposable
     private const ulong MostCycles = 1 << 20;
 
     private readonly PriorityQueue<Action, (ulong Cycle, ulong Order)> _actions = new();
+    private readonly SynchronizationContext _context;
     private ulong _order;
 
     /// <summary>Makes the FPGA and looks at what it has, up to where a back end may announce itself.</summary>
@@ -46,6 +47,7 @@ public sealed class SteppedBridge : IDisposable
         }
 
         Bridge = new Bridge(options, stepped: true);
+        _context = Bridge.Context;
         try
         {
             OnThisThread(Bridge.Begin);
@@ -132,17 +134,19 @@ public sealed class SteppedBridge : IDisposable
     /// <summary>Ends the bridge and the simulator.</summary>
     public void Dispose() => Bridge.Dispose();
 
-    // A synchronization context would take what awaits elsewhere.
-    private static void OnThisThread(Action action)
+    // What awaits goes on here, in an order that is always the same.
+    private void OnThisThread(Action action)
     {
         SynchronizationContext? context = SynchronizationContext.Current;
-        SynchronizationContext.SetSynchronizationContext(null);
+        SynchronizationContext.SetSynchronizationContext(_context);
+        Bridge.IsRun = true;
         try
         {
             action();
         }
         finally
         {
+            Bridge.IsRun = false;
             SynchronizationContext.SetSynchronizationContext(context);
         }
     }

@@ -22,6 +22,25 @@ public sealed class SteppedBridgeTests(FpgaKind kind)
     }
 
     [Test]
+    public void Task_WithManyAwaiters_AllGoOnOnTheOwnersThread()
+    {
+        using SteppedBridge stepped = new(Options(kind, null));
+        int owner = Environment.CurrentManagedThreadId;
+        List<(int Script, int Thread)> order = [];
+        stepped.Complete(async bridge =>
+        {
+            Task<TransactionResult> read = bridge.Bridge.ReadConfig(0, 0, 0, 4);
+            await Task.WhenAll(Enumerable.Range(0, 8).Select(async script =>
+            {
+                _ = await read;
+                order.Add((script, Environment.CurrentManagedThreadId));
+            }));
+        });
+        Assert.That(order.Select(o => o.Script), Is.EqualTo(Enumerable.Range(0, 8)));
+        Assert.That(order.Select(o => o.Thread), Is.All.EqualTo(owner));
+    }
+
+    [Test]
     public void AtCycle_IdleAndBusyFpga_FirstBeatIsOfferedInThatCycle()
     {
         List<(ulong Asked, ulong Offered)> offered = [];

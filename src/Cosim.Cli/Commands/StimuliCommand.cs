@@ -11,5 +11,6 @@ internal static class StimuliCommand
         StimuliShowCommand.Create(output),
         StimuliTrimCommand.Create(output),
         StimuliEmitCommand.Create(output),
+        StimuliGenerateCommand.Create(output),
     };
 }

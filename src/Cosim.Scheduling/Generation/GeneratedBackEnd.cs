@@ -18,6 +18,7 @@ internal sealed class GeneratedBackEnd
     private readonly Dictionary<(int Device, int Queue), Ring> _rings = [];
     private Task _posts = Task.CompletedTask;
     private int _session;
+    private bool _isOpen;
 
     public GeneratedBackEnd(GeneratedRun run)
     {
@@ -62,10 +63,30 @@ internal sealed class GeneratedBackEnd
         }
     }
 
+    /// <summary>Waits until a session is open and no other one follows: the scheduler may have called more than once.</summary>
+    public async Task Settled()
+    {
+        int session;
+        do
+        {
+            session = _session;
+            while (!_isOpen)
+            {
+                _ = await Read(RegisterMap.BackEnd.Status);
+                _run.CheckTime("the session opens");
+            }
+
+            await _run.Stepped.AtCycle(_run.Stepped.Cycle + 3000);
+            await LinkUp();
+        }
+        while (session != _session || !_isOpen);
+    }
+
     /// <summary>Begins a session; the one before is over.</summary>
     public async Task Announce()
     {
         _session++;
+        _isOpen = false;
         _rings.Clear();
         _ = await Write(RegisterMap.BackEnd.Control, 1);
     }
@@ -447,6 +468,9 @@ internal sealed class GeneratedBackEnd
                 return [.. payload[..12], .. Configurations[device].AsSpan((int)index, (int)value)];
             case MailboxRequest.SetConfig:
                 payload.AsSpan(12, (int)value).CopyTo(Configurations[device].AsSpan((int)index));
+                break;
+            case MailboxRequest.SetMemTable:
+                _isOpen = device == PlanMaker.Functions - 1;
                 break;
             case MailboxRequest.SetVringNum:
                 _rings[(device, (int)index)] = new Ring(device, (int)index) { Size = (ushort)value };

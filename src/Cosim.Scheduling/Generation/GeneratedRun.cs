@@ -242,6 +242,10 @@ internal sealed class GeneratedRun : ICompletionChoice, IDisposable
         }
 
         await Task.WhenAll(lives);
+        if (epoch.Interruption != Interruption.Nothing)
+        {
+            await BackEnd.Settled();
+        }
     }
 
     private async Task Guard(Func<Task> script)
