@@ -56,6 +56,7 @@ public sealed class ScenarioRulesTests
         yield return Case("devices[0].block.image", s => s.Devices[0].Block.Image = "");
         yield return Case("devices[0].block.image", s => s.Devices[0].Block.Image = "/no/such.img");
         yield return Case("devices[0].block.image", s => s.Devices[0].Block.Image = s_odd);
+        yield return Case("devices[0].block.serial", s => s.Devices[0].Block.Serial = "a,ro"); // the back end takes it as one more option
         yield return Case("devices[0].block.serial", s => s.Devices[0].Block.Serial = "a serial of 21 chars.");
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "52:54:00:12:34");
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "01:00:5e:00:00:01");

@@ -257,9 +257,9 @@ public static partial class ScenarioRules
             }
         }
 
-        if (block.Serial.Length > MostSerialBytes || block.Serial.Any(c => c is < ' ' or > '~'))
+        if (block.Serial.Length > MostSerialBytes || block.Serial.Any(c => c is < ' ' or > '~' or ','))
         {
-            found.Add($"{path}.serial", $"is \"{block.Serial}\"; expected at most {MostSerialBytes} printable ASCII characters");
+            found.Add($"{path}.serial", $"is \"{block.Serial}\"; expected at most {MostSerialBytes} printable ASCII characters without a comma");
         }
     }
 

@@ -156,11 +156,12 @@ public sealed class StimuliFormatTests
     }
 
     [Test]
-    public void Write_ManyPackets_TheLoggingThreadAllocatesNothing()
+    public void Write_ManyPackets_TheLoggingThreadAllocatesNothingAndMemoryDoesNotGrow()
     {
         using StimuliWriter writer = new(Stream.Null, s_head);
         ulong[] seen = [0, 0, 0];
         writer.Input(0, 0, 0, seen, s_write);
+        long all = GC.GetTotalAllocatedBytes(precise: true);
         long before = GC.GetAllocatedBytesForCurrentThread();
         for (ulong i = 1; i < 100_000; i++)
         {
@@ -171,6 +172,7 @@ public sealed class StimuliFormatTests
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
         writer.End(200_000);
         writer.Dispose();
+        Assert.That(GC.GetTotalAllocatedBytes(precise: true) - all, Is.LessThan((long)writer.BytesWritten / 10), "of the thread that writes, too");
         Assert.That((writer.Failure, writer.Inputs, writer.Outputs), Is.EqualTo(((string?)null, 100_000UL, 99_999UL)));
     }
 
