@@ -94,7 +94,7 @@ internal sealed class ServiceConnection : IDisposable
     private static Process Start(ServiceAddress address, string log)
     {
         string self = Environment.ProcessPath!;
-        string[] program = Path.GetFileNameWithoutExtension(self) == "dotnet" ? [self, Path.Combine(AppContext.BaseDirectory, "Cosim.Cli.dll")] : [self];
+        string[] program = Path.GetFileNameWithoutExtension(self) == "dotnet" ? [self, Path.Combine(AppContext.BaseDirectory, "cosim.dll")] : [self];
         string[] words = ["-c", "log=$1; shift; exec setsid \"$@\" <\"/dev/null\" >\"$log\" 2>&1", "sh", log, .. program, "serve", "--until-idle", "--address", address.ToString()];
         return Process.Start(new ProcessStartInfo("/bin/sh", words))!;
     }
