@@ -150,6 +150,20 @@ internal static class DmaWaves
         Assert.That(s.Ports.AwaitManagement(cut).Status, Is.EqualTo(3));
     }
 
+    /// <summary>Bus Master of the source goes while reads wait for tags: those in flight end, no further one leaves.</summary>
+    public static void BusMasterOffWhileReading(Scenario s)
+    {
+        Start(s, "p0_bme", "dma_inst.issue_inst.state_q", "dma_inst.alloc_refuse", "dma_inst.drain_inst.state_q");
+        s.Ports.SetLimits(0, 0, 128, 128);
+        s.Begin();
+        s.Ports.Latency = 100;
+        int cut = s.Ports.Dma(0, HostMemory.Low, Scratch, 0, 40 * 128);
+        s.Ports.RunUntil(() => s.Ports.Requests[0].Count > 20, "the reads");
+        s.Ports.ConfigWrite(0, 0, 0x04, 0, 0b0011);
+        Assert.That(s.Ports.AwaitManagement(cut).Status, Is.EqualTo(3));
+        Assert.That(s.Ports.Requests[0], Has.Count.InRange(32, 39));
+    }
+
     /// <summary>Commands that are wrong, each followed by one that is right.</summary>
     public static void WrongCommands(Scenario s)
     {

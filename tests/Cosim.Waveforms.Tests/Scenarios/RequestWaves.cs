@@ -40,7 +40,7 @@ internal static class RequestWaves
         Assert.That(s.Ports.MemoryRead(0, driver.Bar0, 4).Status, Is.EqualTo(CompletionStatus.UnsupportedRequest));
     }
 
-    /// <summary>Posted packets that are dropped: long writes, writes beside the BARs, messages with and without data.</summary>
+    /// <summary>Posted packets that are dropped: long writes, writes with more data than their Length says, writes beside the BARs, messages.</summary>
     public static void Dropped(Scenario s)
     {
         s.Show("port0_inst.rx_inst.state", "port0_inst.completer_inst.state");
@@ -48,6 +48,8 @@ internal static class RequestWaves
         s.Begin();
         s.Ports.WriteBytes(0, driver.Bar0 + VirtioDriver.QueueDesc, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         s.Ports.WriteBytes(0, driver.Bar0 + VirtioDriver.QueueDesc + 8, new byte[128]);
+        s.Ports.SendRaw(0, 0x4000_0002, 0xFF, driver.Bar0 + VirtioDriver.QueueDesc, 0, 1, 2, 3);
+        s.Ports.SendRaw(0, 0x4000_0001, 0x0F, driver.Bar0 + VirtioDriver.QueueDesc, 0, 1, 2);
         s.Ports.Write(0, driver.Bar0 + 0x4000, 1, 4);
         s.Ports.SendRaw(0, 0x3400_0000, 0x0000_0019, 0, 0);
         s.Ports.SendRaw(0, 0x7400_0002, 0x0000_0050, 0, 0, 1, 2);

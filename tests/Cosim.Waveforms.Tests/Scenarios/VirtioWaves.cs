@@ -316,9 +316,10 @@ internal static class VirtioWaves
         }
     }
 
-    /// <summary>48 notifications of three queues as fast as the port takes them: merged, the last value of each is told.</summary>
+    /// <summary>48 notifications of three queues as fast as the port takes them, told slowly: merged, the last value of each is told.</summary>
     public static void NotifyStorm(Scenario s)
     {
+        s.Pauses = new LinkPauses(0, 244, 7);
         s.Show("functions_inst.notify_mark");
         VirtioDriver driver = new VirtioDriver(s.Ports, 0).Start();
         s.Begin();
