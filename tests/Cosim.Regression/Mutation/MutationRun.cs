@@ -13,6 +13,9 @@ internal sealed partial class MutationRun
     // Widths and numbers that recordings and benches do not have are hardware too.
     private static readonly string[] s_otherGenerics = ["-gDATA_WIDTH_G=512", "-gFUNCTIONS_G=3", "-gQUEUES_G=5", "-gVECTORS_G=4"];
 
+    // A bench is short where it takes at most this many times what synthesis takes.
+    private const double ShortBench = 3;
+
     private readonly Regression _regression;
     private readonly TextWriter _output;
     private readonly Ghdl _ghdl;
@@ -20,6 +23,7 @@ internal sealed partial class MutationRun
     private readonly ResultFile _results;
     private readonly List<(BenchRun Run, double Seconds, string End, HashSet<string> Files)> _detectors = [];
     private readonly List<(string[] Generics, string Digest)> _netlists = [];
+    private double _synthesisSeconds;
 
     private MutationRun(Regression regression, TextWriter output)
     {
@@ -73,6 +77,7 @@ internal sealed partial class MutationRun
         foreach (string[] set in generics)
         {
             (ToolRun run, string? digest) = Synthesise(set);
+            _synthesisSeconds = run.Seconds;
             _netlists.Add((set, digest ?? throw new RegressionException($"the design does not synthesise:\n{run.Output}")));
         }
     }
@@ -135,9 +140,14 @@ internal sealed partial class MutationRun
             return result with { Outcome = MutantOutcome.Discarded, How = "does not analyse: " + FirstError(analysis.Output) };
         }
 
-        // Most mutants fail a bench at once, and synthesis takes longer. Only where it may refuse them it decides first.
-        MutantResult simulated = Simulate(result);
-        return simulated.Outcome == MutantOutcome.Killed && !MayBeNoDesign(simulated.How!) ? simulated : Compare(simulated);
+        // Most mutants fail a short bench at once, and synthesis takes longer. Only where it may refuse them it decides.
+        result = Simulate(result, d => d.Seconds <= ShortBench * _synthesisSeconds);
+        if (result.Outcome != MutantOutcome.Killed || MayBeNoDesign(result.How!))
+        {
+            result = Compare(result);
+        }
+
+        return result.Outcome == MutantOutcome.Survived ? Simulate(result, _ => true) : result;
     }
 
     // A bound that does not hold may be one that no tool would have accepted.
@@ -165,9 +175,9 @@ internal sealed partial class MutationRun
         return result with { Outcome = MutantOutcome.Equivalent, How = "same netlist" };
     }
 
-    private MutantResult Simulate(MutantResult result)
+    private MutantResult Simulate(MutantResult result, Func<(BenchRun Run, double Seconds, string End, HashSet<string> Files), bool> which)
     {
-        foreach ((BenchRun bench, double seconds, string end, _) in Open(result).ToArray())
+        foreach ((BenchRun bench, double seconds, string end, _) in Open(result).Where(which).ToArray())
         {
             ToolRun run = _ghdl.Run(bench with { Options = [.. bench.Options, $"--stop-time={end}"] }, (int)(10 + (10 * seconds)));
             if (!bench.Passed(run))
