@@ -141,6 +141,24 @@ public class BackEndTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    public void Doorbells_AmidNotifications_AreAllTold()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
+        Ports.NotBefore = Ports.Fpga.Cycle + 500;
+        for (int queue = 0; queue < 8; queue++)
+        {
+            driver.Notify(queue, (uint)queue);
+            Write(BackEnd.Doorbell + ((uint)queue * 4), 1);
+            Write(BackEnd.Doorbell + 0x400 + ((uint)queue * 4), 1);
+        }
+
+        Assert.That(Ports.AllEvents(), Is.EquivalentTo(Enumerable.Range(0, 8).SelectMany(q => new[]
+        {
+            (Opcode.Notify, 0, 0, (uint)q, (uint)q), (Opcode.Doorbell, 1, 0, (uint)q, 0u), (Opcode.Doorbell, 1, 1, (uint)q, 0u),
+        })));
+    }
+
+    [Test]
     public void Msix_OfEveryVector_IsRaisedByCommand()
     {
         for (uint vector = 0; vector < 17; vector++)

@@ -148,6 +148,23 @@ public class DmaTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    public void Commands_MoreThanAreTaken_HoldBackWhatFollows()
+    {
+        Ports.Latency = 2000;
+        List<int> tags = [];
+        for (int i = 0; i < 80; i++)
+        {
+            tags.Add(Ports.Dma(0, HostMemory.Low + (ulong)(i * 16), 1, HostMemory.Low + (ulong)(i * 32), 16));
+        }
+
+        int register = Ports.Command(RegisterMap.Opcode.RegRead, dw2: RegisterMap.Management.Id);
+        ManagementPacket answer = Ports.AwaitManagement(register);
+        Assert.That(answer.Dw4, Is.EqualTo(0x4353_494D));
+        Assert.That(tags.Select(tag => Ports.AwaitManagement(tag)).Select(d => d.Status), Is.All.EqualTo(Ok));
+        Assert.That(Ports.MostReads[0], Is.EqualTo(32));
+    }
+
+    [Test]
     public void Commands_ThroughScratch_SeeWhatTheEarlierOneWrote()
     {
         byte[] expected = Ports.Memory[0][HostMemory.Low + 5, 300].ToArray();
@@ -209,6 +226,9 @@ public class DmaTests(FpgaKind kind) : FpgaFixture(kind)
     [TestCase(16u, 2, 65521ul, 1, 0ul, false, Description = "beyond scratch")]
     [TestCase(16u, 0, 0ul, 2, 65536ul, false, Description = "beyond scratch")]
     [TestCase(16u, 2, 0x1_0000_0000ul, 1, 0ul, false, Description = "far beyond scratch")]
+    [TestCase(16u, 2, 0x8000_0000_0000_0000ul, 1, 0ul, false, Description = "far beyond scratch")]
+    [TestCase(16u, 0, 0ul, 2, 0x10_0000ul, false, Description = "beyond 1 MiB")]
+    [TestCase(16u, 0, 0ul, 2, 0x8_0000ul, false, Description = "beyond 512 KiB")]
     [TestCase(16u, 0, 0ul, 1, 0ul, true, Description = "RETURN from a host")]
     [TestCase(16u, 0, 0ul, 2, 16ul, true, Description = "RETURN at an odd offset")]
     [TestCase(4097u, 0, 0ul, 2, 0ul, true, Description = "RETURN of more than 4 KiB")]

@@ -107,9 +107,14 @@ public class ResetTests(FpgaKind kind) : FpgaFixture(kind)
         ports.ConfigWrite(1, 0, 0x04, 0x0006, 0b0011);
         Assert.That(ports.Read(1, Bar0 + BackEnd.Control, 4), Is.Zero, where);
         Assert.That(ports.Read(0, driver.Bar1 + 12, 4), Is.EqualTo(1), $"Vector Control; {where}");
-        byte[] expected = ports.Memory[1][HostMemory.Low + 7, 700].ToArray();
-        Assert.That(ports.AwaitManagement(ports.Dma(1, HostMemory.Low + 7, 0, HostMemory.Low + 70, 700, destinationFunction: 1)).Status, Is.Zero, where);
-        Assert.That(ports.Memory[0][HostMemory.Low + 70, 700].ToArray(), Is.EqualTo(expected), where);
+        foreach (int port in new[] { 0, 1 })
+        {
+            byte[] expected = ports.Memory[port][HostMemory.Low + 7, 700].ToArray();
+            int copy = ports.Dma(port, HostMemory.Low + 7, 1 - port, HostMemory.Low + 7000, 700, sourceFunction: 1 - port, destinationFunction: port);
+            Assert.That(ports.AwaitManagement(copy).Status, Is.Zero, where);
+            Assert.That(ports.Memory[1 - port][HostMemory.Low + 7000, 700].ToArray(), Is.EqualTo(expected), where);
+        }
+
         ports.Interrupt(0, 1, 0);
         ports.Interrupt(1, 0, 0);
         Assert.That(ports.AllInterrupts().Select(i => (i.Output.Port, i.Message)), Is.EquivalentTo(new (int, MessageCode?)[] { (0, MessageCode.AssertIntA), (1, MessageCode.AssertIntA) }), where);

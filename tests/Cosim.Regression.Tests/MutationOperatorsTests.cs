@@ -71,6 +71,7 @@ public class MutationOperatorsTests
             IReadOnlyList<Mutant> mutants = MutationOperators.Apply(file, source);
             Assert.That(mutants, Has.Count.GreaterThan(3), file);
             Assert.That(mutants.Select(m => m.Apply(source)), Is.Unique, file);
+            Assert.That(mutants.Select(m => m.Id(source)), Is.Unique, file);
             foreach (Mutant mutant in mutants)
             {
                 string changed = mutant.Apply(source);

@@ -21,7 +21,7 @@ internal sealed partial class MutationRun
     private readonly Ghdl _ghdl;
     private readonly string _content;
     private readonly ResultFile _results;
-    private readonly List<(BenchRun Run, double Seconds, string End, HashSet<string> Files)> _detectors = [];
+    private readonly List<Detector> _detectors = [];
     private readonly List<(string[] Generics, string Digest)> _netlists = [];
     private double _synthesisSeconds;
 
@@ -62,7 +62,7 @@ internal sealed partial class MutationRun
 
             LineCoverage coverage = new();
             coverage.Add(file);
-            _detectors.Add((bench, run.Seconds, End(run), [.. _regression.Sources.Where(s => coverage.Lines(_regression.PathOf(s)).Count > 0)]));
+            _detectors.Add(new(bench, run.Seconds, End(run), coverage));
             Say($"{bench.Name} passes on the design as it is ({run.Seconds:F1} s)");
         }
 
@@ -70,10 +70,6 @@ internal sealed partial class MutationRun
         IEnumerable<string[]> generics = _regression.Runs.Where(r => r.Recording is not null)
             .Select(r => r.Options.Where(o => !o.StartsWith("-gFILE_G=", StringComparison.Ordinal)).ToArray()).Append(s_otherGenerics)
             .DistinctBy(g => string.Join(' ', g));
-
-        // A package of constants has no statement to be reached.
-        HashSet<string> silent = [.. _regression.Sources.Where(s => _detectors.All(d => !d.Files.Contains(s)))];
-        _detectors.ForEach(d => d.Files.UnionWith(silent));
         foreach (string[] set in generics)
         {
             (ToolRun run, string? digest) = Synthesise(set);
@@ -124,10 +120,25 @@ internal sealed partial class MutationRun
     }
 
     // Detectors that have not seen it: all of a new one; of a survivor those that are new; of one that was killed none, while its killer is there.
-    private IEnumerable<(BenchRun Run, double Seconds, string End, HashSet<string> Files)> Open(MutantResult result)
+    private IEnumerable<Detector> Open(MutantResult result)
         => result.Outcome is MutantOutcome.Survived || (result.Outcome == MutantOutcome.Killed && _detectors.All(d => d.Run.Key != result.Killer))
-            ? _detectors.Where(d => d.Files.Contains(result.File) && !result.Passed.Contains(d.Run.Key))
+            ? _detectors.Where(d => Reaches(d, result.File, result.Line) && !result.Passed.Contains(d.Run.Key))
             : [];
+
+    // A bench that never comes to the changed statement cannot tell. Where no statement begins on the line, or GHDL counts it for no bench at all,
+    // all benches with that source are tried; of a package of constants, which has no statements, all there are.
+    private bool Reaches(Detector detector, string file, int line)
+    {
+        string path = _regression.PathOf(file);
+        if (_detectors.All(d => d.Coverage.Lines(path).Count == 0))
+        {
+            return true;
+        }
+
+        IReadOnlyDictionary<int, bool> lines = detector.Coverage.Lines(path);
+        bool somebody = _detectors.Any(d => d.Coverage.Lines(path).TryGetValue(line, out bool there) && there);
+        return somebody ? lines.TryGetValue(line, out bool reached) && reached : lines.Count > 0;
+    }
 
     private MutantResult Judge(Mutant mutant, string source, MutantResult result)
     {
@@ -142,7 +153,7 @@ internal sealed partial class MutationRun
 
         // Most mutants fail a short bench at once, and synthesis takes longer. Only where it may refuse them it decides.
         result = Simulate(result, d => d.Seconds <= ShortBench * _synthesisSeconds);
-        if (result.Outcome != MutantOutcome.Killed || MayBeNoDesign(result.How!))
+        if (result.Outcome != MutantOutcome.Killed || MayBeNoDesign(result.How!) || IsOwnRule(result))
         {
             result = Compare(result);
         }
@@ -154,6 +165,10 @@ internal sealed partial class MutationRun
     private static bool MayBeNoDesign(string how)
         => how.Contains("bound", StringComparison.Ordinal) || how.Contains("range", StringComparison.Ordinal) || how.Contains("elab", StringComparison.Ordinal)
             || how.Contains("length", StringComparison.Ordinal);
+
+    // A rule that the same source asserts: what only the rule needs is no hardware.
+    private static bool IsOwnRule(MutantResult result)
+        => result.How!.Contains(result.File + ":", StringComparison.Ordinal) && result.How!.Contains("assertion", StringComparison.Ordinal);
 
     private MutantResult Compare(MutantResult result)
     {
@@ -175,7 +190,7 @@ internal sealed partial class MutationRun
         return result with { Outcome = MutantOutcome.Equivalent, How = "same netlist" };
     }
 
-    private MutantResult Simulate(MutantResult result, Func<(BenchRun Run, double Seconds, string End, HashSet<string> Files), bool> which)
+    private MutantResult Simulate(MutantResult result, Func<Detector, bool> which)
     {
         foreach ((BenchRun bench, double seconds, string end, _) in Open(result).Where(which).ToArray())
         {
@@ -218,4 +233,7 @@ internal sealed partial class MutationRun
 
     private void Say(FormattableString text)
         => _output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"[{DateTime.Now:HH:mm:ss}] {text.ToString(CultureInfo.InvariantCulture)}"));
+
+    /// <summary>A bench run as it is on the design: seconds, the simulated time that a mutant may take, and what it reaches.</summary>
+    private sealed record Detector(BenchRun Run, double Seconds, string End, LineCoverage Coverage);
 }
