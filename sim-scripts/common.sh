@@ -48,9 +48,9 @@ publish_back_end() {
 }
 
 # hdl_regression COMMAND ARGUMENTS: runs tests/Cosim.Regression on the benches and on recordings of what the tests of
-# the FPGA's boundary drive on Verilator; exact, so they are made anew for the HDL as it is now.
+# the FPGA's boundary and the generator drive; exact, so they are made anew for the HDL as it is now.
 hdl_regression() {
-    local log=$work/build/regression.log recordings=$work/recordings project
+    local log=$work/build/regression.log recordings=$work/recordings project seed
     mkdir -p "$work/build"
     rm -rf "$recordings"
     mkdir -p "$recordings"
@@ -63,6 +63,10 @@ hdl_regression() {
     COSIM_RECORD_TESTS=$recordings dotnet test "$repo/tests/Cosim.Fpga.Tests" -c Release --no-build -- \
         NUnit.Where="test =~ 'Tests[(]Verilator[)]' or test =~ 'GeometryTests[(]Ghdl' or test =~ '(DifferentialTests[(]Verilator|DmaStressTests[(]Verilator,30).*[(]1[)]'" >"$log" 2>&1 ||
         fail "a test fails: $(grep -m 3 -A 2 '^ *Failed ' "$log" | tr '\n' ' ')The whole output is in $log."
+    for seed in 1 2; do
+        "$repo/sim-scripts/cosim" stimuli generate --seed $seed --illegal -o "$recordings/generated-$seed.stim" >"$log" 2>&1 ||
+            fail "the generator fails: $(tail -n 1 "$log") The whole output is in $log."
+    done
     say "$1"
     nice -n 10 dotnet "$repo/tests/Cosim.Regression/bin/Release/net10.0/Cosim.Regression.dll" "$@" --recordings "$recordings"
 }

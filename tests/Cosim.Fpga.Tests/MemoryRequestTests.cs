@@ -213,6 +213,7 @@ public class MemoryRequestTests(FpgaKind kind) : FpgaFixture(kind)
         Ports.SendRaw(0, dw0, 0x0000_5500 | enables, high == 0 ? low : high, high == 0 ? 0 : low);
         Ports.Settle();
         Assert.That(Ports.Log.Skip(before), Is.Empty);
+        Ports.SendRaw(0, dw0, 0x0000_5500 | enables, high == 0 ? low : high, high == 0 ? 0 : low);
         Assert.That(Ports.MemoryRead(0, driver.Bar0 + 0xFF8, 8).Status, Is.EqualTo(CompletionStatus.SuccessfulCompletion), "up to the boundary");
     }
 
@@ -251,6 +252,8 @@ public class MemoryRequestTests(FpgaKind kind) : FpgaFixture(kind)
         Ports.ConfigWrite(1, 0, 0x04, 2, 0b0011);
         Assert.That(Ports.Read(1, BackEndBar, 4), Is.EqualTo(0x4353_494D));
         Assert.That(Ports.Read(1, BackEndBar + 0xFFFC, 4), Is.Zero);
+        Assert.That(Ports.Read(1, BackEndBar + 0x8000, 4), Is.Zero, "not the first register again");
+        Assert.That(Ports.Read(1, BackEndBar + 0x4000, 4), Is.Zero);
         Assert.That(Ports.Read(1, BackEndBar + 0x1000C, 4), Is.EqualTo(1), "Vector Control");
         Assert.That(Ports.MemoryRead(1, BackEndBar - 4, 4).Status, Is.EqualTo(CompletionStatus.UnsupportedRequest));
         Assert.That(Ports.MemoryRead(1, BackEndBar + 0x14000, 4).Status, Is.EqualTo(CompletionStatus.UnsupportedRequest));

@@ -25,6 +25,36 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    public void QueueVector_WrittenByBytes_KeepsTheOtherOne()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered).Enable();
+        driver.SetQueue(1, VirtioDriver.QueueVector, 5, 2);
+        driver.SetQueue(1, VirtioDriver.QueueVector + 1, 0, 1);
+        Assert.That(driver.Queue(1, VirtioDriver.QueueVector, 2), Is.EqualTo(5));
+        driver.SetQueue(1, VirtioDriver.QueueVector, 3, 1);
+        Assert.That(driver.Queue(1, VirtioDriver.QueueVector, 2), Is.EqualTo(3));
+        driver.SetQueue(1, VirtioDriver.QueueVector + 1, 1, 1);
+        Assert.That(driver.Queue(1, VirtioDriver.QueueVector, 2), Is.EqualTo(0xFFFF), "0x103 is not below the table size");
+    }
+
+    [Test]
+    public void Reset_WithConfigurationWritesWaiting_DropsThem()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 1).Start(Offered);
+        Ports.Command(Opcode.MemRead, 4096, 0);
+        Ports.NotBefore = Ports.Fpga.Cycle + 40; // the answer is leaving: events wait
+        for (uint offset = 0; offset < 8; offset++)
+        {
+            Ports.Write(0, driver.Bar0 + RegisterMap.Bar.VirtioDevice + offset, offset, 1);
+        }
+
+        driver.Status = 0;
+        (uint Opcode, int Port, int Function, uint Dw3, uint Dw4)[] events = Ports.AllEvents();
+        Assert.That(events[^1], Is.EqualTo((Opcode.Status, 0, 1, 0u, 0u)));
+        Assert.That(events.SkipLast(1).Select(e => e.Opcode), Is.All.EqualTo(Opcode.ConfigWrite));
+    }
+
+    [Test]
     public void DriverFeature_BySelect_IsTold()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered).Enable();

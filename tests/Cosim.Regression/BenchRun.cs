@@ -8,22 +8,24 @@ namespace Cosim.Regression;
 /// <param name="Name">Name in reports.</param>
 /// <param name="Bench">The entity; it passes where it ends by itself and prints "BENCH: passed", the replayer "stimuli_tb passed: …".</param>
 /// <param name="Options">Options of the run, mostly generics.</param>
-/// <param name="Recording">The recording that it replays, or null.</param>
-internal sealed record BenchRun(string Name, string Bench, IReadOnlyList<string> Options, string? Recording)
+/// <param name="Content">What it does: the recording that it replays, or the bench's own source.</param>
+internal sealed record BenchRun(string Name, string Bench, IReadOnlyList<string> Options, string Content)
 {
     /// <summary>The bench that replays recordings.</summary>
     public const string Replayer = "stimuli_tb";
 
 
-    /// <summary>Name and, of a recording, its content: two runs with the same key find the same.</summary>
-    public string Key { get; } = Recording is null
-        ? Name
-        : $"{Name} {Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(Recording)))[..12]}";
+    /// <summary>It replays a recording.</summary>
+    public bool IsReplay => Bench == Replayer;
 
-    /// <summary>The runs that a list names, a bench and its options on each line.</summary>
-    /// <param name="file">The list, <c>hdl/tb/regression.txt</c>.</param>
-    public static IEnumerable<BenchRun> Listed(string file)
-        => Repository.List(file).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Select(w => new BenchRun(string.Join(' ', w), w[0], w[1..], null));
+    /// <summary>Name and content: two runs with the same key find the same.</summary>
+    public string Key { get; } = $"{Name} {Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(Content)))[..12]}";
+
+    /// <summary>The runs that <c>regression.txt</c> names, a bench and its options on each line.</summary>
+    /// <param name="folder">Folder of the benches.</param>
+    public static IEnumerable<BenchRun> Listed(string folder)
+        => Repository.List(Path.Combine(folder, "regression.txt")).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Select(w => new BenchRun(string.Join(' ', w), w[0], w[1..], Path.Combine(folder, w[0] + ".vhd")));
 
     /// <summary>The replay of a recording, with the generics that its head names.</summary>
     /// <param name="file">The recording, not compressed.</param>

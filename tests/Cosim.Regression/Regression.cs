@@ -55,7 +55,7 @@ internal sealed class Regression
         IEnumerable<BenchRun> replays = recordings.Where(Directory.Exists)
             .SelectMany(f => Directory.GetFiles(f, "*.stim", SearchOption.AllDirectories).Order(StringComparer.Ordinal)).Select(BenchRun.Replay);
         return new(repository.Ghdl(), folder, sources, [.. benches.Select(b => Path.Combine(snapshot, b))],
-            [.. BenchRun.Listed(Path.Combine(repository.Benches, "regression.txt")), .. replays]);
+            [.. BenchRun.Listed(repository.Benches), .. replays]);
     }
 
     /// <summary>Path of a source in the snapshot.</summary>
@@ -64,11 +64,11 @@ internal sealed class Regression
     /// <summary>Text of a source.</summary>
     public string Text(string source) => File.ReadAllText(PathOf(source));
 
-    /// <summary>Short name of the content of all sources, benches included.</summary>
+    /// <summary>Short name of the content of the design's sources.</summary>
     public string Content()
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (string file in Sources.Select(PathOf).Concat(Benches))
+        foreach (string file in Sources.Select(PathOf))
         {
             hash.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(file)));
             hash.AppendData(File.ReadAllBytes(file));

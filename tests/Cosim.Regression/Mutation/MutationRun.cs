@@ -67,7 +67,7 @@ internal sealed partial class MutationRun
         }
 
         _detectors.Sort((a, b) => a.Seconds.CompareTo(b.Seconds));
-        IEnumerable<string[]> generics = _regression.Runs.Where(r => r.Recording is not null)
+        IEnumerable<string[]> generics = _regression.Runs.Where(r => r.IsReplay)
             .Select(r => r.Options.Where(o => !o.StartsWith("-gFILE_G=", StringComparison.Ordinal)).ToArray()).Append(s_otherGenerics)
             .DistinctBy(g => string.Join(' ', g));
         foreach (string[] set in generics)
