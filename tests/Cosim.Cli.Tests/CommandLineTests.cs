@@ -82,6 +82,20 @@ public sealed class CommandLineTests
         });
     }
 
+    [Test]
+    public async Task StimuliGenerate_OneSeedOnTheModel_PrintsTheTableAndWritesTheRecording()
+    {
+        string file = Path.Combine(_folder.FullName, "generated.stim");
+        (int status, string text) = await RunAsync("stimuli", "generate", "--fpga", "model", "--seed", "6", "-o", file);
+        Assert.Multiple(() =>
+        {
+            Assert.That(status, Is.Zero, text);
+            Assert.That(text, Does.Contain("DriverEventIdx").And.Contain("holes: "));
+            Assert.That(text.TrimEnd().Split('\n')[^1], Does.StartWith("generate ok fpga=model seeds=6..6 "));
+            Assert.That(File.ReadAllText(file), Does.StartWith("cosim-stimuli 1\nfpga model\n"));
+        });
+    }
+
     private static IEnumerable<TestCaseData> BadScenarios()
     {
         yield return new TestCaseData("""{ "nmae": "x" }""", "unknown key \"nmae\"").SetArgDisplayNames("unknown key");

@@ -85,9 +85,7 @@ internal sealed class GeneratedBackEnd
     /// <summary>Begins a session; the one before is over.</summary>
     public async Task Announce()
     {
-        _session++;
-        _isOpen = false;
-        _rings.Clear();
+        EndSession();
         _ = await Write(RegisterMap.BackEnd.Control, 1);
     }
 
@@ -96,8 +94,7 @@ internal sealed class GeneratedBackEnd
     {
         if (withGap)
         {
-            _session++;
-            _rings.Clear();
+            EndSession();
             _ = await Write(RegisterMap.BackEnd.Control, 0);
             await _run.Stepped.AtCycle(_run.Stepped.Cycle + 500);
         }
@@ -129,6 +126,19 @@ internal sealed class GeneratedBackEnd
         ring.Used += (ushort)(count - 1);
         _memory.Put(ring.Layout.UsedIndex, ring.Used);
         return Call(device, queue);
+    }
+
+    // Both sides forget everything; whatever script is at a ring leaves it alone from here on.
+    private void EndSession()
+    {
+        _session++;
+        _isOpen = false;
+        foreach (Ring ring in _rings.Values)
+        {
+            ring.Enabled = false;
+        }
+
+        _rings.Clear();
     }
 
     private Task<TransactionResult> Call(int device, int queue) => Write(RegisterMap.BackEnd.Doorbell + ((uint)device * 0x400) + ((uint)queue * 4), 0);

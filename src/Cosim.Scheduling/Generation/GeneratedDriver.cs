@@ -72,7 +72,6 @@ internal sealed class GeneratedDriver
             }
 
             TransactionResult isr = await Bridge.ReadMemory(0, _function, 0, RegisterMap.Bar.VirtioIsr, 1);
-            _ledger.IsrRead();
             await Bridge.UnmaskIntx(0, _function);
             if (isr.Status != HostStatus.Ok)
             {

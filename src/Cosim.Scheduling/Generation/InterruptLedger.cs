@@ -9,13 +9,12 @@ namespace Cosim.Scheduling.Generation;
 /// Which interrupts a function owes its driver. A queue's is owed from the moment at which the FPGA looks at used_event or at the available ring's flags, after
 /// it has written the used index, and finds that one is wanted; each is given exactly once, none without having been owed.
 /// </summary>
-/// <remarks>While a vector is masked one interrupt stands for all; INTx tells of all that came since ISR was read.</remarks>
+/// <remarks>While a vector is masked one interrupt stands for all; INTA may tell of several at once, and is asserted no more often than there are.</remarks>
 internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
 {
     private readonly Dictionary<int, int> _owed = [];
     private readonly HashSet<int> _masked = [];
     private int _intxOwed;
-    private int _intxOwedBefore;
 
     /// <summary>Queues of the function.</summary>
     public List<QueueState> Queues { get; } = [];
@@ -39,7 +38,7 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
     {
         _owed.Clear();
         _masked.Clear();
-        _intxOwed = _intxOwedBefore = 0;
+        _intxOwed = 0;
         Queues.Clear();
         Closed = false;
         Failing = false;
@@ -79,9 +78,6 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
         }
     }
 
-    /// <summary>ISR was read.</summary>
-    public void IsrRead() => (_intxOwedBefore, _intxOwed) = (_intxOwed, 0);
-
     /// <summary>A MSI-X message arrives.</summary>
     /// <returns>What is wrong, or null.</returns>
     public string? Arrived(int vector)
@@ -114,7 +110,13 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
             return null;
         }
 
-        return !Intx ? "INTA is asserted with MSI-X enabled" : _intxOwed + _intxOwedBefore == 0 ? "INTA is asserted, which nothing has caused" : null;
+        if (!Intx || _intxOwed == 0)
+        {
+            return Intx ? "INTA is asserted, which nothing has caused" : "INTA is asserted with MSI-X enabled";
+        }
+
+        _intxOwed--;
+        return null;
     }
 
     /// <summary>The FPGA writes host 1's memory.</summary>

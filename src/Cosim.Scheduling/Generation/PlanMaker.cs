@@ -36,6 +36,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
     private uint _cursor;
     private uint _end;
     private int _bytes;
+    private bool _isSlow;
 
     /// <summary>Makes the plan.</summary>
     public Plan Make()
@@ -97,6 +98,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
         _cursor = (uint)function * FunctionBytes;
         _end = _cursor + FunctionBytes;
         _bytes = LifeBytes;
+        _isSlow = interruption == Interruption.NewSession;
         bool eventIdx = choices.Chance(128);
         bool indirect = choices.Chance(128);
         Notice notice = choices.Chance(128) ? choices.Pick(Notice.SharedVector, Notice.NoVector, Notice.Intx) : Notice.VectorPerQueue;
@@ -296,7 +298,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
                 _ => 0,
             }),
             Data = (ulong)choices.Below(int.MaxValue),
-            Delay = (uint)choices.Pick(0, 0, 0, choices.Below(100), choices.Below(600)),
+            Delay = (uint)choices.Pick(0, 0, 0, choices.Below(100), choices.Below(_isSlow ? 3000 : 600)),
             Calls = choices.Chance(100),
             Kept = kept && choices.Chance(160),
         };
