@@ -19,6 +19,8 @@ internal sealed class GeneratedBackEnd
     private Task _posts = Task.CompletedTask;
     private int _session;
     private bool _isOpen;
+    private bool _isReading;
+    private bool _readAgain;
 
     public GeneratedBackEnd(GeneratedRun run)
     {
@@ -89,16 +91,15 @@ internal sealed class GeneratedBackEnd
         _ = await Write(RegisterMap.BackEnd.Control, 1);
     }
 
-    /// <summary>Ends the session and begins another one.</summary>
-    public async Task NewSession(bool withGap)
+    /// <summary>
+    /// Ends the session and begins another one. Not at once: a message of the old session that is read after CONTROL = 1 cannot be told from
+    /// one of the new session, which would be acknowledged in its place.
+    /// </summary>
+    public async Task NewSession()
     {
-        if (withGap)
-        {
-            EndSession();
-            _ = await Write(RegisterMap.BackEnd.Control, 0);
-            await _run.Stepped.AtCycle(_run.Stepped.Cycle + 500);
-        }
-
+        EndSession();
+        _ = await Write(RegisterMap.BackEnd.Control, 0);
+        await _run.Stepped.AtCycle(_run.Stepped.Cycle + 1500);
         await Announce();
         await LinkUp();
     }
@@ -382,7 +383,26 @@ internal sealed class GeneratedBackEnd
 
     // ---- Mailboxes -----------------------------------------------------------------------------------------------------------------
 
+    // One message at a time: a second interrupt must not acknowledge what it has not read.
     private async Task Mailbox()
+    {
+        _readAgain = true;
+        if (_isReading)
+        {
+            return;
+        }
+
+        _isReading = true;
+        while (_readAgain)
+        {
+            _readAgain = false;
+            await ReadMailbox();
+        }
+
+        _isReading = false;
+    }
+
+    private async Task ReadMailbox()
     {
         int session = _session;
         uint length = await Read(RegisterMap.BackEnd.F2hStatus);

@@ -225,7 +225,7 @@ internal sealed class GeneratedRun : ICompletionChoice, IDisposable
             bool atWork = lives.Exists(life => !life.IsCompleted);
             if (epoch.Interruption == Interruption.NewSession)
             {
-                await BackEnd.NewSession(epoch.InterruptionAfter % 2 != 0);
+                await BackEnd.NewSession();
                 Coverage.Hit(CoveragePoint.NewSession, atWork);
             }
             else
