@@ -145,6 +145,8 @@ begin
           if (number_v = 0) then
             count_v := 0;
           else
+            assert (tx_last(p) = '1') or (and tx_keep(KEEP_C*(p+1)-1 downto KEEP_C*p) = '1')
+              report name & ": a beat before the last one is not full" severity failure;
             for k in 0 to KEEP_C-1 loop
               if (tx_keep(KEEP_C*p + k) = '1') then
                 words_v(count_v) := tx_data(p)(32*k+31 downto 32*k);
@@ -437,6 +439,13 @@ begin
     end loop;
     take(2, "DMA_DONE");
     check(header_v(31 downto 0), x"00080085", "DMA_DONE");
+    command(x"00090004", x"00000060", x"00000040", x"00000000", x"00000000", x"00000000", x"00000000", x"00000000");
+    take(2, "MEM_DATA of several beats");
+    check(header_v(63 downto 0), x"0000006000090084", "MEM_DATA");
+    assert count_v = 24 report "payload of MEM_DATA: " & integer'image(count_v) & " DWs, expected 24" severity failure;
+    for k in 0 to 23 loop
+      check(words_v(k), std_logic_vector(to_unsigned(16#5A0000# + k, 32)), "DW " & integer'image(k) & " of MEM_DATA");
+    end loop;
 
     -- function level reset --
     config_write(0, 1, 16#48#, x"00008000", "0010");

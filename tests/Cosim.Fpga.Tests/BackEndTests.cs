@@ -144,7 +144,9 @@ public class BackEndTests(FpgaKind kind) : FpgaFixture(kind)
     public void Doorbells_AmidNotifications_AreAllTold()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
-        Ports.NotBefore = Ports.Fpga.Cycle + 500;
+        Ports.Command(Opcode.MemRead, 4096, 0);
+        Ports.Command(Opcode.MemRead, 4096, 0);
+        Ports.NotBefore = Ports.Fpga.Cycle + 40; // an answer is leaving: events wait
         for (int queue = 0; queue < 8; queue++)
         {
             driver.Notify(queue, (uint)queue);

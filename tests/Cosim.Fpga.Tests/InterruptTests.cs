@@ -80,6 +80,27 @@ public class InterruptTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    public void Msix_AtFunctionLevelReset_HasItsResetValues()
+    {
+        VirtioDriver other = StartMsix(0);
+        VirtioDriver driver = StartMsix(1);
+        driver.SetMsix(enable: true, functionMask: true);
+        Ports.Interrupt(0, 1, 0);
+        Ports.Settle();
+        Assert.That(Ports.Read(0, driver.Bar1 + RegisterMap.Bar.MsixPba, 4), Is.Not.Zero);
+        Ports.ConfigWrite(0, 1, 0x48, 0x8000, 0b0010);
+        Ports.Settle();
+        driver.Enable();
+        Assert.That(Ports.Read(0, driver.Bar1 + RegisterMap.Bar.MsixPba, 4), Is.Zero);
+        for (uint vector = 0; vector < 9; vector++)
+        {
+            Assert.That(Enumerable.Range(0, 4).Select(i => Ports.Read(0, driver.Bar1 + (vector * 16) + (uint)(4 * i), 4)), Is.EqualTo(new uint[] { 0, 0, 0, 1 }));
+        }
+
+        Assert.That(Ports.Read(0, other.Bar1 + 16 + 8, 4), Is.EqualTo(0x41), "the other function's");
+    }
+
+    [Test]
     public void MsixTable_Written_ReadsBack()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Enable();

@@ -30,6 +30,28 @@ public class ResetTests(FpgaKind kind) : FpgaFixture(kind)
         }
     }
 
+    /// <summary>The first packets to the management port after a reset, at every distance.</summary>
+    [Test]
+    public void Reset_BeforeAnEventAndAnAnswer_GivesBoth()
+    {
+        for (ulong distance = 0; distance < 24; distance++)
+        {
+            Fpga.Reset();
+            var ports = new PortDriver(Fpga);
+            ports.ConfigWrite(1, 0, 0x10, Bar0);
+            ports.ConfigWrite(1, 0, 0x04, 0x0006, 0b0011);
+            ulong start = Fpga.Cycle + 50;
+            ports.NotBefore = start + distance;
+            ports.Write(1, Bar0 + BackEnd.Doorbell, 1, 4);
+            ports.NotBefore = start + 12;
+            int answer = ports.Command(RegisterMap.Opcode.RegRead, dw2: Management.Id);
+            Assert.That(ports.AwaitManagement(answer).Dw4, Is.EqualTo(0x4353_494D));
+            Assert.That(ports.AllEvents(), Is.EqualTo(new[] { (RegisterMap.Opcode.Doorbell, 1, 0, 0u, 0u) }), $"distance {distance}");
+            ports.NotBefore = 0;
+            Assert.That(ports.ReadRegister(Management.Id), Is.EqualTo(0x4353_494D), "an answer was last");
+        }
+    }
+
     private static void Work(PortDriver ports, Random random)
     {
         VirtioDriver[] drivers = [new VirtioDriver(ports, 0).Start(), new VirtioDriver(ports, 1).Start(VirtioDriver.Version1 | VirtioDriver.RingReset)];

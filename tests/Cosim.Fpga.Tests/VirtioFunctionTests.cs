@@ -42,8 +42,9 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Start(Offered);
         Ports.Command(Opcode.MemRead, 4096, 0);
-        Ports.NotBefore = Ports.Fpga.Cycle + 40; // the answer is leaving: events wait
-        for (uint offset = 0; offset < 8; offset++)
+        Ports.Command(Opcode.MemRead, 4096, 0);
+        Ports.NotBefore = Ports.Fpga.Cycle + 40; // an answer is leaving: events wait
+        for (uint offset = 0; offset < 4; offset++)
         {
             Ports.Write(0, driver.Bar0 + RegisterMap.Bar.VirtioDevice + offset, offset, 1);
         }
