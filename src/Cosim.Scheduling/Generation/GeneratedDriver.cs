@@ -10,7 +10,7 @@ namespace Cosim.Scheduling.Generation;
 internal sealed class GeneratedDriver
 {
     private const int Vectors = PlanMaker.Queues + 1;
-    private const int MostLooks = 4000;
+    private const int MostLooks = 40_000;
     private const int SettlingLooks = 300;
     private const ushort MsixNone = 0xFFFF;
     private const VirtioStatus Live = VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk;
@@ -423,7 +423,7 @@ internal sealed class GeneratedDriver
                 break;
             case StrayOperation stray:
                 VirtioStatus before = await ReadStatus();
-                _run.Strays.Send(stray.Port, stray.Kind);
+                _run.Strays.Send(stray.Port, _function, stray.Kind);
                 await Until(() => _run.StraysAnswered, $"an answer to {stray.Kind}", MostLooks);
                 VirtioStatus after = await ReadStatus();
                 GeneratedRun.Require(before == after, $"{Name}: device_status goes from {before} to {after} with {stray.Kind}");

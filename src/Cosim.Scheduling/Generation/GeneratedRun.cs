@@ -15,7 +15,7 @@ internal sealed record RunOutcome(string? Failure, Coverage Coverage, ulong Cycl
 internal sealed class GeneratedRun : ICompletionChoice, IDisposable
 {
     private const ulong MostCycles = 500_000;
-    private const int MostLooks = 50_000;
+    private const int MostLooks = 100_000;
 
     // What must not be reported whatever a host or a reset does.
     private static readonly string[] s_never = ["malformed", "exceeds", "poisoned", "not known", "nobody asked for", "DMA_DONE", "Exception", "which is none of its own"];

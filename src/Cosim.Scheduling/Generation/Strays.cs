@@ -28,9 +28,12 @@ internal sealed class Strays(SteppedBridge bridge, IReadOnlyList<PortWatch> watc
     }
 
     /// <summary>Sends what no host should send.</summary>
-    public void Send(int port, Stray kind)
+    /// <param name="port">Port.</param>
+    /// <param name="function">Function of port 0 whose BAR is meant.</param>
+    /// <param name="kind">What.</param>
+    public void Send(int port, int function, Stray kind)
     {
-        uint bar = Bar0(port, 0);
+        uint bar = Bar0(port, function);
         switch (kind)
         {
             case Stray.UnmappedRead:
