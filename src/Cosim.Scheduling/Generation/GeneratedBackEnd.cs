@@ -19,6 +19,7 @@ internal sealed class GeneratedBackEnd
     private Task _posts = Task.CompletedTask;
     private int _session;
     private bool _isOpen;
+    private bool _isAway;
     private bool _isReading;
     private bool _readAgain;
 
@@ -98,8 +99,10 @@ internal sealed class GeneratedBackEnd
     public async Task NewSession()
     {
         EndSession();
+        _isAway = true;
         _ = await Write(RegisterMap.BackEnd.Control, 0);
         await _run.Stepped.AtCycle(_run.Stepped.Cycle + 1500);
+        _isAway = false;
         await Announce();
         await LinkUp();
     }
@@ -409,7 +412,7 @@ internal sealed class GeneratedBackEnd
         if (length == 0)
         {
             bool ended = await Read(RegisterMap.BackEnd.Control) == 0 || (await Read(RegisterMap.BackEnd.Status) & 1) == 0;
-            if (ended && session == _session)
+            if (ended && session == _session && !_isAway)
             {
                 await Announce();
             }
