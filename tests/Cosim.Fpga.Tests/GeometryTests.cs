@@ -7,7 +7,7 @@ using Opcode = Cosim.Fpga.RegisterMap.Opcode;
 
 namespace Cosim.Fpga.Tests;
 
-/// <summary>An FPGA of another size than usual: three functions of twelve queues and five vectors, little scratch.</summary>
+/// <summary>An FPGA of another size than usual: three functions of twelve queues and five vectors, little scratch; what leaves it is held back.</summary>
 [TestFixture(FpgaKind.Model)]
 [TestFixture(FpgaKind.Ghdl)]
 public class GeometryTests(FpgaKind kind)
@@ -24,7 +24,7 @@ public class GeometryTests(FpgaKind kind)
 
     [OneTimeSetUp]
     public void Make() => fpga = RecordedFpga.Create(
-        FpgaFixture.Options(kind) with { Functions = Functions, QueuesPerFunction = Queues, VectorsPerFunction = Vectors, ScratchBytes = 8192 },
+        FpgaFixture.Options(kind) with { Functions = Functions, QueuesPerFunction = Queues, VectorsPerFunction = Vectors, ScratchBytes = 8192, Pauses = kind == FpgaKind.Model ? default : new LinkPauses(0, 200, 9) },
         nameof(GeometryTests));
 
     [OneTimeTearDown]
@@ -101,6 +101,24 @@ public class GeometryTests(FpgaKind kind)
             from device in Enumerable.Range(0, Functions)
             from queue in Enumerable.Range(0, Queues)
             select (Opcode.Doorbell, 1, device, (uint)queue, 0u)));
+    }
+
+    [Test]
+    public void Events_OfBothPorts_AreAllTold()
+    {
+        VirtioDriver driver = new VirtioDriver(ports, 1).Start();
+        ports.NotBefore = fpga.Cycle + 200;
+        for (int queue = 0; queue < Queues; queue++)
+        {
+            driver.Notify(queue, (uint)queue);
+            ports.Write(1, Bar0 + BackEnd.Doorbell + ((uint)queue * 4), 1, 4);
+            ports.Write(1, Bar0 + BackEnd.Doorbell + 0x400 + ((uint)queue * 4), 1, 4);
+        }
+
+        Assert.That(ports.AllEvents(), Is.EquivalentTo(Enumerable.Range(0, Queues).SelectMany(q => new[]
+        {
+            (Opcode.Notify, 0, 1, (uint)q, (uint)q), (Opcode.Doorbell, 1, 0, (uint)q, 0u), (Opcode.Doorbell, 1, 1, (uint)q, 0u),
+        })));
     }
 
     [Test]

@@ -53,6 +53,9 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
         (uint Opcode, int Port, int Function, uint Dw3, uint Dw4)[] events = Ports.AllEvents();
         Assert.That(events[^1], Is.EqualTo((Opcode.Status, 0, 1, 0u, 0u)));
         Assert.That(events.SkipLast(1).Select(e => e.Opcode), Is.All.EqualTo(Opcode.ConfigWrite));
+        Ports.NotBefore = Ports.Fpga.Cycle + 100;
+        Assert.That(ReadFunction(1, Function.Status) & 0x1FF, Is.EqualTo(0x100), "the reset is pending");
+        Assert.That(Ports.AllEvents(), Is.Empty, "nothing comes after it");
     }
 
     [Test]
