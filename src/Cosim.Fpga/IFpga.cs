@@ -60,7 +60,7 @@ public interface IFpga : IDisposable
 
     /// <summary>
     /// Gives a packet to a port. It is offered to the FPGA in the first cycle that is not before <paramref name="notBefore"/>,
-    /// after all packets of this port with an earlier or equal <paramref name="notBefore"/> that were given before.
+    /// after all packets of this port with an earlier or equal <paramref name="notBefore"/> that were given before; one in the past counts as now.
     /// </summary>
     /// <param name="port">Port number.</param>
     /// <param name="packet">Header and payload, see <see cref="FpgaPacket.Bytes"/>; copied before the call returns.</param>

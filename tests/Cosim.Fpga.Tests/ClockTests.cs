@@ -191,6 +191,32 @@ public class ClockTests(FpgaKind kind) : FpgaFixture(kind)
             Fpga.Send(port, packet.AsSpan(0, TlpWriter.ConfigWrite0(packet, default, 0, RoutingId.Fpga(0), offset, 0xF, value)), start + at);
     }
 
+    [Test]
+    public void Send_WithoutATimeWhileOthersAreDue_ComesAfterThem()
+    {
+        Fpga.Run(1000);
+        ulong due = Fpga.Cycle + 10;
+        for (byte tag = 1; tag <= 4; tag++)
+        {
+            SendConfigRead(tag, due);
+        }
+
+        Assert.That(Fpga.Run(12), Is.EqualTo(RunResult.Limit), "the first one is at work, the others wait");
+        SendConfigRead(5);
+
+        List<byte> tags = [];
+        while (Fpga.Run(1000) == RunResult.Output)
+        {
+            while (Fpga.TryReceive(out FpgaPacket output))
+            {
+                Assert.That(Tlp.TryParse(output.Bytes, out Tlp completion, out _), Is.True);
+                tags.Add(completion.Tag);
+            }
+        }
+
+        Assert.That(tags, Is.EqualTo(new byte[] { 1, 2, 3, 4, 5 }));
+    }
+
     private void SendConfigRead(byte tag, ulong notBefore = 0)
     {
         Span<byte> packet = stackalloc byte[Tlp.HeaderBytes];

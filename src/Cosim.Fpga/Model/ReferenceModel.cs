@@ -82,7 +82,8 @@ public sealed class ReferenceModel : IFpga
                 $"A packet of {packet.Length} bytes for port {port}: expected {header} to {header + Tlp.MaxPayloadBytes} bytes in whole DWs.", nameof(packet));
         }
 
-        ports[port].Offer(packet, notBefore);
+        // What is due already counts as due now, so that it does not overtake what became due before it.
+        ports[port].Offer(packet, Math.Max(notBefore, cycle));
     }
 
     /// <inheritdoc/>
