@@ -424,6 +424,20 @@ public sealed class NativeFpgaTests
     }
 
     [Test]
+    public async Task Dispose_InProcessModelsOnOtherThreads_DoesNotMixThemUp()
+    {
+        // The models of the FPGA have scopes, which each take themselves out of their own context when they end.
+        FpgaOptions options = NativeDesigns.Options(Simulator.VerilatorInProcess, NativeDesigns.Echo) with { Design = null };
+        for (int i = 0; i < 20; i++)
+        {
+            IFpga other = await Task.Factory.StartNew(() => FpgaFactory.Create(options), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            FpgaFactory.Create(options).Dispose();
+            Assert.That(other.Run(10_000), Is.EqualTo(RunResult.Idle), $"round {i}");
+            other.Dispose();
+        }
+    }
+
+    [Test]
     public void Dispose_RunningSimulator_EndsItsProcess([ValueSource(nameof(Children))] Simulator simulator)
     {
         NativeFpga fpga = NativeDesigns.Make(simulator, NativeDesigns.Echo);

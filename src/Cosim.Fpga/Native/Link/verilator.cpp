@@ -63,6 +63,13 @@ void vl_fatal(const char *file, int line, const char *, const char *message) VL_
   throw Fatal{};
 }
 
+// Verilator's runtime finds the context of a call by its thread, and a model may be used and closed on other threads than the one
+// that made it.
+static inline void enter(Simulator *s) {
+  running = s;
+  Verilated::threadContextp(s->context);
+}
+
 // Seed of random initial values; 0: none.
 static int seed;
 
@@ -135,7 +142,7 @@ static void run(Simulator *s) {
 // Serves the request in the region.
 EXPORT void cosim_execute(Simulator *s) {
   cosim_link *l = s->link;
-  running = s;
+  enter(s);
   if (!cosim_accept(l)) return;
   try {
     run(s);
@@ -148,7 +155,7 @@ EXPORT void cosim_execute(Simulator *s) {
 }
 
 EXPORT void cosim_close(Simulator *s) {
-  running = s;
+  enter(s);
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   s->wave->close();
   delete s->wave;
