@@ -13,14 +13,14 @@ internal sealed class ChildSimulator : ISimulator
     private const int QuitMilliseconds = 10_000;
 
     // Ticks of Stopwatch: the time in which GHDL runs the 16 cycles between an output and its earliest answer.
-    private static readonly long s_longestSpin = Stopwatch.Frequency / 5000;
-    private static readonly long s_shortestSpin = s_longestSpin / 64;
+    private static readonly long s_longestSpin = Stopwatch.Frequency / 2500;
+    private static readonly long s_shortestSpin = s_longestSpin / 128;
 
     private readonly LinkRegion region;
     private readonly Process process;
     private readonly double hangSeconds;
     private readonly Queue<string> lines = new();
-    private long spin = s_longestSpin / 8;
+    private long spin = s_longestSpin / 16;
     private volatile bool endAsked;
 
     /// <summary>Starts the process.</summary>
