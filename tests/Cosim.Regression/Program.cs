@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
 using Cosim.Regression;
+using Cosim.Regression.Clauses;
 using Cosim.Regression.Coverage;
 using Cosim.Regression.Mutation;
 
+// clauses
 // coverage [--recordings DIR]...
 // mutate [--count N] [--seed N] [--only FILE] [--recordings DIR]...
-const string Usage = "usage: coverage [--recordings DIR]... | mutate [--count N] [--seed N] [--only FILE] [--recordings DIR]...";
+const string Usage = "usage: clauses | coverage [--recordings DIR]... | mutate [--count N] [--seed N] [--only FILE] [--recordings DIR]...";
 try
 {
     Repository repository = Repository.Above(AppContext.BaseDirectory);
@@ -35,6 +37,10 @@ try
 
     switch (args.FirstOrDefault())
     {
+        case "clauses":
+            ClauseReport clauses = new(ClauseTable.ReadAll(repository), ClauseTest.ReadAll(repository));
+            clauses.Write(Console.Out);
+            return clauses is { Unexplained.Count: 0, Contradicted.Count: 0, Unknown.Count: 0 } ? 0 : 1;
         case "coverage":
             return CoverageRun.Run(repository, recordings, Console.Out) ? 0 : 1;
         case "mutate":
