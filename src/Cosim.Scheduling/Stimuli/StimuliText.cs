@@ -15,8 +15,6 @@ internal static class StimuliText
     private const int CommentColumn = 64;
     private const int LongestComment = 400;
 
-    private static readonly ushort[] s_hex = [.. Enumerable.Range(0, 256).Select(b => (ushort)("0123456789abcdef"[b >> 4] | ("0123456789abcdef"[b & 15] << 8)))];
-
     public static string Head(RecordingHead head)
     {
         StringBuilder text = new();
@@ -113,19 +111,26 @@ internal static class StimuliText
     {
         line[at] = (byte)':';
         line[at + 1] = (byte)' ';
-        at += 2;
-        ushort[] hex = s_hex;
-        for (; bytes.Length >= 4; bytes = bytes[4..])
+        Span<byte> text = line[(at + 2)..];
+        int words = bytes.Length / 4;
+        for (int i = 0; i < words; i++)
         {
-            Span<byte> word = line.Slice(at, 9);
-            BinaryPrimitives.WriteUInt16LittleEndian(word, hex[bytes[3]]);
-            BinaryPrimitives.WriteUInt16LittleEndian(word[2..], hex[bytes[2]]);
-            BinaryPrimitives.WriteUInt16LittleEndian(word[4..], hex[bytes[1]]);
-            BinaryPrimitives.WriteUInt16LittleEndian(word[6..], hex[bytes[0]]);
+            Span<byte> word = text.Slice(9 * i, 9);
+            BinaryPrimitives.WriteUInt64BigEndian(word, Digits(BinaryPrimitives.ReadUInt32LittleEndian(bytes[(4 * i)..])));
             word[8] = (byte)' ';
-            at += 9;
         }
 
-        return at;
+        return at + 2 + (9 * words);
+    }
+
+    // Eight hexadecimal digits, the most significant one in the most significant byte; all at once, for a payload is mostly these.
+    private static ulong Digits(uint word)
+    {
+        ulong nibbles = word;
+        nibbles = (nibbles | (nibbles << 16)) & 0x0000_FFFF_0000_FFFF;
+        nibbles = (nibbles | (nibbles << 8)) & 0x00FF_00FF_00FF_00FF;
+        nibbles = (nibbles | (nibbles << 4)) & 0x0F0F_0F0F_0F0F_0F0F;
+        ulong letters = ((nibbles + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+        return nibbles + 0x3030_3030_3030_3030 + (letters * ('a' - '9' - 1));
     }
 }

@@ -398,7 +398,7 @@ public sealed class StimuliWriter : IStimuliLog, IDisposable
             case RecordKind.Output:
                 WriteInputsBefore(header.Cycle);
                 Commit(StimuliText.Output(Line(), header.Port, header.Cycle, packet, _options.Comments));
-                _ = Interlocked.Increment(ref _outputs);
+                Volatile.Write(ref _outputs, _outputs + 1);
                 break;
             case RecordKind.Reset:
                 WriteInputsBefore(header.Cycle);
@@ -428,7 +428,7 @@ public sealed class StimuliWriter : IStimuliLog, IDisposable
             }
 
             Commit(StimuliText.Input(Line(), header.Port, header.Cycle, seen, input.Packet, _options.Comments));
-            _ = Interlocked.Increment(ref _inputs);
+            Volatile.Write(ref _inputs, _inputs + 1);
             _pending.Return(input);
         }
     }
