@@ -161,6 +161,22 @@ public sealed class DivergenceTests
     }
 
     [Test]
+    public void Replay_TheFpgaHangs_SaysSoAndEnds()
+    {
+        using StimuliReader reader = Open();
+        int left = 20;
+        AlteredFpga? altered = null;
+        using AlteredFpga fpga = altered = new AlteredFpga(s_model, (_, packet) =>
+        {
+            altered!.Hangs = --left <= 0;
+            return packet;
+        });
+        Divergence? divergence = Replay.Run(reader, fpga, new ReplayOptions { Mode = ReplayMode.Order }).Divergence;
+        Assert.That(divergence?.Kind, Is.EqualTo(DivergenceKind.Hang), divergence?.Summary);
+        Assert.That(divergence!.Summary, Does.Contain("busy").And.Contain(divergence.ExpectedPacket));
+    }
+
+    [Test]
     public void Replay_CutOff_IsNoSuccess()
     {
         using StimuliReader reader = new(new MemoryStream(_recording[..^40]), "x.stim");
