@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Runtime.InteropServices;
+using Cosim;
 using Cosim.Backend;
 using Cosim.VfioUser;
 
@@ -13,10 +14,13 @@ try
     }
 
     BackendOptions options = BackendOptions.Parse(args);
-    IReadOnlyList<IDeviceBackend> devices = options.OpenDevices(Console.WriteLine);
+
+    // What the FPGA or a peer can cause to be said shall not fill the console's file.
+    Action<string> report = new ReportLimiter(Console.WriteLine, TimeProvider.System).Report;
+    IReadOnlyList<IDeviceBackend> devices = options.OpenDevices(report);
     try
     {
-        return Serve(options, devices);
+        return Serve(options, devices, report);
     }
     finally
     {
@@ -32,7 +36,7 @@ catch (Exception e) when (e is BackendException or VfioUserException)
     return 1;
 }
 
-static int Serve(BackendOptions options, IReadOnlyList<IDeviceBackend> devices)
+static int Serve(BackendOptions options, IReadOnlyList<IDeviceBackend> devices, Action<string> report)
 {
     using EventLoop loop = new();
     using IEndpoint endpoint = options.OpenEndpoint();
@@ -50,7 +54,7 @@ static int Serve(BackendOptions options, IReadOnlyList<IDeviceBackend> devices)
     using EventRegistration? lifeline = endpoint.Lifeline < 0
         ? null
         : loop.Register(endpoint.Lifeline, PollEvents.None, _ => lost = true);
-    using BackendSession session = new(loop, endpoint, devices, Console.WriteLine);
+    using BackendSession session = new(loop, endpoint, devices, report);
     session.Start();
     for (int device = 0; device < devices.Count; device++)
     {

@@ -159,7 +159,9 @@ public sealed unsafe class Virtqueue
             return false;
         }
 
+        // Addresses are checked for a size: they have to be told again.
         _size = size;
+        _descriptors = null;
         return true;
     }
 

@@ -49,17 +49,17 @@ public sealed partial class RootPort
     {
         foreach (PcieFunction other in _functions)
         {
-            if (other == function || other.Layout is null || !other.Shadow.MemoryEnabled)
+            for (int bar = 0; other != function && other.Layout is not null && bar < FunctionLayout.BarCount; bar++)
             {
-                continue;
-            }
+                BarLayout found = other.Layout.Bars[bar];
+                if (!found.IsMemory)
+                {
+                    continue;
+                }
 
-            for (int bar = 0; bar < FunctionLayout.BarCount; bar++)
-            {
-                if (other.Layout.Bars[bar].IsMemory
-                    && other.Shadow.TryGetBarAddress(other.Layout, bar, out ulong start)
-                    && address < start + other.Layout.Bars[bar].Size
-                    && start < address + size)
+                // The other's place in the window counts too: it may be opened at any time.
+                if ((other.Shadow.MemoryEnabled && other.Shadow.TryGetBarAddress(other.Layout, bar, out ulong start) && Overlaps(start, found.Size))
+                    || (other.WindowAddresses[bar] != 0 && Overlaps(other.WindowAddresses[bar], found.Size)))
                 {
                     return other;
                 }
@@ -67,6 +67,8 @@ public sealed partial class RootPort
         }
 
         return null;
+
+        bool Overlaps(ulong start, ulong length) => address < start + length && start < address + size;
     }
 
     private ulong TakeWindow(PcieFunction function, int bar, BarLayout found)

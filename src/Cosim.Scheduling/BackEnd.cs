@@ -18,11 +18,17 @@ internal sealed record BackEndDevice(
 /// <summary>A session with host 2's software: what it serves and the pool it lends (<c>hdl/BACKEND.md</c>, "Life of a back end").</summary>
 internal sealed class BackEnd
 {
+    // The allocator's own memory grows with the pool: what is lent beyond this is left alone.
+    private const ulong MostPoolUsed = 1UL << 30;
+
+    private readonly PoolShare[] _shares;
+
     private BackEnd(BackEndLink link, BufferPool pool, BackEndDevice[] devices)
     {
         Link = link;
         Pool = pool;
         Devices = devices;
+        _shares = [.. devices.Select(_ => new PoolShare(pool, pool.Free / (ulong)devices.Length))];
     }
 
     public BackEndLink Link { get; }
@@ -30,6 +36,9 @@ internal sealed class BackEnd
     public BufferPool Pool { get; }
 
     public IReadOnlyList<BackEndDevice> Devices { get; }
+
+    /// <summary>What a device's queue takes its buffers from.</summary>
+    public QueueShare Share(int device) => new(_shares[device]);
 
     /// <summary>Step 2 of a back end's life: asks for everything that has to be known before host 1's link comes up.</summary>
     /// <param name="link">Mailboxes.</param>
@@ -74,7 +83,7 @@ internal sealed class BackEnd
             await link.Command(i, MailboxRequest.SetMemTable, table);
         }
 
-        return new BackEnd(link, new BufferPool(address, size), devices);
+        return new BackEnd(link, new BufferPool(address, Math.Min(size, MostPoolUsed)), devices);
     }
 
     /// <summary>Tells why this back end cannot go on for <paramref name="former"/>, or null if it can.</summary>

@@ -36,7 +36,7 @@ internal sealed class BackEndLink
     }
 
     /// <summary>Told when the back end says that a device's configuration space has changed.</summary>
-    public Action<int>? ConfigurationChanged { get; set; }
+    public Action<uint>? ConfigurationChanged { get; set; }
 
     /// <summary>Told when the back end broke the protocol or fell silent.</summary>
     public Action<string>? Lost { get; set; }
@@ -145,7 +145,7 @@ internal sealed class BackEndLink
         {
             if ((uint)header.Request == MailboxHeader.ConfigChange)
             {
-                ConfigurationChanged?.Invoke((int)header.Device);
+                ConfigurationChanged?.Invoke(header.Device);
             }
             else
             {

@@ -33,9 +33,10 @@ internal sealed class ProgramMemory(ulong start, int bytes)
 internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link, TaskEnds ends) : IPcieHost
 {
     private const int MostInterrupts = 4096;
+    private const int MostWaiting = 1024;
 
     private readonly Queue<HostInterrupt> _interrupts = new();
-    private readonly Queue<TaskCompletionSource<HostInterrupt>> _waiting = new();
+    private readonly Queue<Waiting> _waiting = new();
 
     public DmaStatus Read(ulong address, Span<byte> data)
     {
@@ -82,17 +83,24 @@ internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link, TaskE
             return Task.FromResult(interrupt);
         }
 
-        TaskCompletionSource<HostInterrupt> waiting = ends.Begin<HostInterrupt>();
-        _ = cancellation.Register(() => waiting.TrySetCanceled(cancellation));
-        _waiting.Enqueue(waiting);
-        return waiting.Task;
+        if (_waiting.Count == MostWaiting)
+        {
+            ForgetCancelled();
+        }
+
+        TaskCompletionSource<HostInterrupt> source = ends.Begin<HostInterrupt>();
+        CancellationTokenRegistration registration = cancellation.Register(() => source.TrySetCanceled(cancellation));
+        _waiting.Enqueue(new Waiting(source, registration));
+        return source.Task;
     }
 
     private void Raise(HostInterrupt interrupt)
     {
-        while (_waiting.TryDequeue(out TaskCompletionSource<HostInterrupt>? waiting))
+        while (_waiting.TryDequeue(out Waiting? waiting))
         {
-            if (ends.End(waiting, interrupt))
+            // A caller's token may live on: it shall not keep all who ever waited.
+            _ = waiting.Registration.Unregister();
+            if (ends.End(waiting.Source, interrupt))
             {
                 return;
             }
@@ -105,4 +113,24 @@ internal sealed class ProgramFunction(ProgramMemory memory, ITlpLink link, TaskE
 
         _interrupts.Enqueue(interrupt);
     }
+
+    // Those who have given up are not waited for; whoever is left waits on.
+    private void ForgetCancelled()
+    {
+        for (int left = _waiting.Count; left > 0; left--)
+        {
+            Waiting waiting = _waiting.Dequeue();
+            if (!waiting.Source.Task.IsCompleted)
+            {
+                _waiting.Enqueue(waiting);
+            }
+        }
+
+        if (_waiting.Count == MostWaiting)
+        {
+            throw new InvalidOperationException($"{MostWaiting} calls wait for an interrupt of the function already");
+        }
+    }
+
+    private sealed record Waiting(TaskCompletionSource<HostInterrupt> Source, CancellationTokenRegistration Registration);
 }

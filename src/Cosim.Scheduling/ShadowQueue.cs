@@ -48,7 +48,7 @@ internal sealed class ShadowQueue : IDmaClient
     private readonly ushort[] _batch = new ushort[FetchBatch];
     private readonly ushort[] _drained = new ushort[DrainBatch];
 
-    private BufferPool? _pool;
+    private QueueShare? _pool;
     private SplitVirtqueue _host;
     private SplitVirtqueue _shadow;
     private Chain[] _chains = [];
@@ -177,7 +177,7 @@ internal sealed class ShadowQueue : IDmaClient
     }
 
     /// <summary>Connects an empty shadow ring, for a new start or for a new back end; chains in flight are offered again, in their order.</summary>
-    public void Attach(in SplitVirtqueue shadow, BufferPool pool, bool eventIdx)
+    public void Attach(in SplitVirtqueue shadow, QueueShare pool, bool eventIdx)
     {
         _shadow = shadow;
         _pool = pool;

@@ -38,10 +38,13 @@ internal sealed class VirtioFpga
             Report = report,
             ConfigurationChanged = device =>
             {
-                if (_backEnd is not null && device < _backEnd.Devices.Count)
+                if (_backEnd is null || device >= (uint)_backEnd.Devices.Count)
                 {
-                    _functions![device].ConfigurationChanged();
+                    report($"the back end tells of a change of device {device}, which it does not serve");
+                    return;
                 }
+
+                _functions![device].ConfigurationChanged();
             },
         };
         _functions = new VirtioFunction[options.Fpga.Functions];

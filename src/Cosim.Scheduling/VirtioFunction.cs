@@ -46,6 +46,9 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private bool _resetting;
     private bool _failed;
     private bool _attached;
+    private bool _toRelease;
+    private bool _toStart;
+    private bool _starting;
     private Task _work = Task.CompletedTask;
     private TaskCompletionSource? _quiet;
 
@@ -125,7 +128,14 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         else if ((status & VirtioStatus.DriverOk) != 0 && !_driverOk && !_resetting)
         {
             _driverOk = true;
-            InOrder(Start);
+            if ((status & VirtioStatus.FeaturesOk) == 0)
+            {
+                Fail("the driver set DRIVER_OK without FEATURES_OK");
+                return;
+            }
+
+            _toStart = true;
+            StartInOrder();
         }
     }
 
@@ -270,7 +280,22 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             queue.Stop();
         }
 
-        InOrder(Release);
+        // However often a driver resets while host 2 makes it wait, one release and one start are to be done.
+        _toStart = false;
+        if (!_toRelease)
+        {
+            _toRelease = true;
+            InOrder(Release);
+        }
+    }
+
+    private void StartInOrder()
+    {
+        if (!_starting)
+        {
+            _starting = true;
+            InOrder(_ => Start());
+        }
     }
 
     private async Task TellConfigurationWritten(int generation)
@@ -302,8 +327,22 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
     }
 
-    private async Task Start(int generation)
+    private async Task Start()
     {
+        _starting = false;
+        if (!_toStart)
+        {
+            return;
+        }
+
+        if (_toRelease)
+        {
+            StartInOrder(); // behind the release of the session before
+            return;
+        }
+
+        _toStart = false;
+        int generation = _generation;
         List<Task<uint>> reads = [];
         uint[] offsets = [RegisterMap.Queue.Enable, RegisterMap.Queue.Size, RegisterMap.Queue.DescLo, RegisterMap.Queue.DescHi, RegisterMap.Queue.DriverLo, RegisterMap.Queue.DriverHi, RegisterMap.Queue.DeviceLo, RegisterMap.Queue.DeviceHi];
         Task<uint> low = ReadRegister(RegisterMap.Function.DriverFeaturesLo);
@@ -388,7 +427,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
                 await link.Command(_index, MailboxRequest.SetVringEnable, VringState(queue.Index, 1));
                 if (generation == _generation && _backEnd == backEnd && queue.Running)
                 {
-                    queue.Attach(_rings[queue.Index].Layout, backEnd.Pool, eventIdx);
+                    queue.Attach(_rings[queue.Index].Layout, backEnd.Share(_index), eventIdx);
                 }
             }
         }
@@ -399,6 +438,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     // Step 4 of a back end's life. Nobody waits for it but the next start.
     private async Task Release(int generation)
     {
+        _toRelease = false;
         await Quiet();
         if (_backEnd is { } backEnd && Array.Exists(_rings, ring => ring.Allocated))
         {

@@ -22,11 +22,25 @@ public sealed record BridgeServerOptions
 
     /// <summary>Listens on an address that other machines reach. There is neither encryption nor a check of who calls.</summary>
     public bool AllowRemote { get; init; }
+
+    /// <summary>
+    /// Folder of the service. Callers who reach it over IP, and so may be anybody, name files below this folder alone, and no programs; null: no
+    /// files either. Over a UNIX socket the owner alone can call, who may name what he may touch himself.
+    /// </summary>
+    public string? WorkFolder { get; init; }
+
+    /// <summary>Callers over IP may name any file and program, as the owner may over the UNIX socket.</summary>
+    public bool TrustCallers { get; init; }
+
+    /// <summary>Bridges that may be there at a time, those that are being built among them.</summary>
+    public int MostBridges { get; init; } = 64;
 }
 
 /// <summary>The gRPC service: bridges, transactions, health and reflection. Disposing it ends all bridges, then the service.</summary>
 public sealed class BridgeServer : IAsyncDisposable
 {
+    private const int MostConnections = 256;
+
     private readonly WebApplication _application;
     private readonly BridgeTable _table;
 
@@ -64,6 +78,8 @@ public sealed class BridgeServer : IAsyncDisposable
         Socket listener = Listen(options.Address);
         builder.WebHost.UseKestrelCore().UseSockets(s => s.CreateBoundListenSocket = _ => listener).ConfigureKestrel(kestrel =>
         {
+            kestrel.Limits.MaxConcurrentConnections = MostConnections;
+
             // The end point is listener's; Kestrel asks for the socket that belongs to it.
             if (options.Address.EndPoint is IPEndPoint ip)
             {
@@ -77,13 +93,15 @@ public sealed class BridgeServer : IAsyncDisposable
             static void Http2(ListenOptions o) => o.Protocols = HttpProtocols.Http2;
         });
 
+        CallerLimits limits = new(options.TrustCallers || options.Address.SocketPath is not null, options.WorkFolder, options.MostBridges);
+
         // Whoever calls a local service is its owner, whom the text of an unexpected exception helps.
         builder.Services.AddGrpc(o => o.EnableDetailedErrors = options.Address.IsLocal);
         builder.Services.AddGrpcReflection();
         builder.Services.AddGrpcHealthChecks();
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton(options.Factory);
-        builder.Services.AddSingleton(s => new BridgeTable(s.GetRequiredService<IBridgeFactory>(), s.GetRequiredService<TimeProvider>()));
+        builder.Services.AddSingleton(s => new BridgeTable(s.GetRequiredService<IBridgeFactory>(), s.GetRequiredService<TimeProvider>(), limits));
 
         // By the time the host stops, all bridges are gone and with them the calls that wait for them.
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(2));

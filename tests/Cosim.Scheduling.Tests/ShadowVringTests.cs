@@ -406,9 +406,10 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
         await Driver.DriverOk();
         for (int i = 0; i < 4; i++)
         {
-            _ = await large.Add(new MockBuffer(Data, 0xF_0000, false));
+            _ = await large.Add(new MockBuffer(Data, 0x7_0000, false));
         }
 
+        // Half of the pool is this function's, and a queue that holds buffers leaves a quarter of that to the others.
         await large.Publish();
         await MockBackEnd.WaitFor(() => kept.Count == 3);
         _ = await small.Add(new MockBuffer(Data, 1, true));

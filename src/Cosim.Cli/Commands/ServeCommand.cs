@@ -13,24 +13,36 @@ internal static class ServeCommand
     {
         AddressOption address = new();
         Option<bool> allowRemote = new("--allow-remote") { Description = "Allow an address that other machines reach. The service checks nobody." };
+        Option<bool> trustCallers = new("--trust-callers")
+        {
+            Description = "Let callers over IP name any file and program, as the owner may over the UNIX socket; else files below .cosim alone.",
+        };
+        Option<int> mostBridges = new("--most-bridges") { Description = "Bridges that may be there at a time.", HelpName = "COUNT", DefaultValueFactory = _ => 64 };
         Option<bool> untilIdle = new("--until-idle") { Description = "End with the last bridge." };
-        Command command = new("serve", "Run the service until Ctrl-C.") { address, allowRemote, untilIdle };
+        Command command = new("serve", "Run the service until Ctrl-C.") { address, allowRemote, trustCallers, mostBridges, untilIdle };
         command.SetAction((result, cancellation) =>
-            RunAsync(address.From(result), result.GetValue(allowRemote), result.GetValue(untilIdle), output, cancellation));
+        {
+            Workspace workspace = Workspace.Find();
+            TextWriter log = TextWriter.Synchronized(output);
+            BridgeServerOptions options = new()
+            {
+                Address = address.From(result),
+                AllowRemote = result.GetValue(allowRemote),
+                TrustCallers = result.GetValue(trustCallers),
+                WorkFolder = workspace.WorkFolder,
+                MostBridges = result.GetValue(mostBridges),
+                Factory = new ScheduledBridgeFactory(Folders(workspace), log.WriteLine),
+            };
+            return RunAsync(options, result.GetValue(untilIdle), log, cancellation);
+        });
         return command;
     }
 
-    private static async Task<int> RunAsync(ServiceAddress address, bool allowRemote, bool untilIdle, TextWriter output, CancellationToken cancellation)
+    private static async Task<int> RunAsync(BridgeServerOptions options, bool untilIdle, TextWriter log, CancellationToken cancellation)
     {
-        TextWriter log = TextWriter.Synchronized(output);
         TaskCompletionSource end = new(TaskCreationOptions.RunContinuationsAsynchronously);
         await using CancellationTokenRegistration interrupt = cancellation.Register(() => end.TrySetResult());
-        await using BridgeServer server = await BridgeServer.StartAsync(new BridgeServerOptions
-        {
-            Address = address,
-            AllowRemote = allowRemote,
-            Factory = new ScheduledBridgeFactory(Folders(Workspace.Find()), log.WriteLine),
-        });
+        await using BridgeServer server = await BridgeServer.StartAsync(options);
         if (untilIdle)
         {
             server.BecameEmpty += () => end.TrySetResult();

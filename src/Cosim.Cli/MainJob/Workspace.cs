@@ -9,6 +9,9 @@ public sealed class Workspace
     /// <summary>The clone.</summary>
     public string Root { get; }
 
+    /// <summary>Where everything goes that is built or written.</summary>
+    public string WorkFolder => Path.Combine(Root, ".cosim");
+
     /// <summary>The HDL sources.</summary>
     public string Hdl => Path.Combine(Root, "hdl");
 

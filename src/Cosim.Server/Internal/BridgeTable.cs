@@ -9,8 +9,12 @@ using Grpc.Core;
 namespace Cosim.Server.Internal;
 
 /// <summary>The bridges of a service by name. Disposing it ends them all.</summary>
-internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time) : IAsyncDisposable
+internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time, CallerLimits limits) : IAsyncDisposable
 {
+    /// <summary>Streams that may watch one bridge: each costs its thread something at every look or TLP.</summary>
+    internal const int MostWatchers = 64;
+
+    private readonly Lock _admission = new();
     private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _closing = new();
     private int _closed;
@@ -23,26 +27,29 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time) : I
     internal async Task<Entry> CreateAsync(Scenario scenario, CancellationToken cancellation)
     {
         IReadOnlyList<ScenarioViolation> violations = ScenarioRules.Check(scenario);
+        if (violations.Count == 0 && !limits.Trusted)
+        {
+            violations = ScenarioPlaces.Check(scenario, limits.WorkFolder);
+        }
+
         if (violations.Count > 0)
         {
             throw Errors.BadRequest("the scenario", violations);
         }
 
         Entry entry = new(scenario.Clone(), time.GetUtcNow().UtcDateTime);
-        if (!_entries.TryAdd(scenario.Name, entry))
-        {
-            throw new RpcException(new Grpc.Core.Status(StatusCode.AlreadyExists, $"There is a bridge \"{scenario.Name}\" already: end it first, or choose another name."));
-        }
+        Admit(entry);
 
         try
         {
             using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _closing.Token);
             IBridge bridge = await factory.CreateAsync(entry.Scenario, either.Token);
             entry.Start(bridge);
-            if (_closing.IsCancellationRequested)
+            if (either.IsCancellationRequested)
             {
+                // The service is stopping, or the caller has gone and will never hear of the bridge.
                 await RemoveAsync(entry);
-                throw new OperationCanceledException("The service is stopping.");
+                throw new OperationCanceledException("The call was given up while the bridge was built.");
             }
 
             return entry;
@@ -66,14 +73,40 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time) : I
     /// <summary>The bridge of that name; NOT_FOUND where there is none.</summary>
     internal Entry Find(string name) => _entries.TryGetValue(name, out Entry? entry) && entry.IsReady
         ? entry
-        : throw new RpcException(new Grpc.Core.Status(StatusCode.NotFound, $"There is no bridge \"{name}\"."));
+        : throw new RpcException(new Grpc.Core.Status(StatusCode.NotFound, $"There is no bridge \"{Errors.Shorten(name)}\"."));
 
     internal async Task RemoveAsync(Entry entry)
     {
-        await entry.EndAsync();
-        if (_entries.TryRemove(KeyValuePair.Create(entry.Scenario.Name, entry)))
+        try
         {
-            Removed?.Invoke(_entries.Count);
+            await entry.EndAsync();
+        }
+        finally
+        {
+            if (_entries.TryRemove(KeyValuePair.Create(entry.Scenario.Name, entry)))
+            {
+                Removed?.Invoke(_entries.Count);
+            }
+        }
+    }
+
+    private void Admit(Entry entry)
+    {
+        string name = entry.Scenario.Name;
+        lock (_admission)
+        {
+            if (_entries.ContainsKey(name))
+            {
+                throw new RpcException(new Grpc.Core.Status(StatusCode.AlreadyExists, $"There is a bridge \"{name}\" already: end it first, or choose another name."));
+            }
+
+            if (_entries.Count >= limits.MostBridges)
+            {
+                throw new RpcException(new Grpc.Core.Status(
+                    StatusCode.ResourceExhausted, $"The service has {_entries.Count} bridges, as many as it may: end one first, or start the service with a higher --most-bridges."));
+            }
+
+            _entries[name] = entry;
         }
     }
 
@@ -104,6 +137,7 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time) : I
         private readonly Lock _lock = new();
         private IBridge? _bridge;
         private Task? _end;
+        private int _watchers;
 
         internal Scenario Scenario { get; } = scenario;
 
@@ -129,6 +163,19 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time) : I
             status.Created = Timestamp.FromDateTime(created);
             return status;
         }
+
+        /// <summary>Counts a stream that watches; RESOURCE_EXHAUSTED where there are too many. <see cref="EndWatch"/> follows.</summary>
+        internal void BeginWatch()
+        {
+            if (Interlocked.Increment(ref _watchers) > MostWatchers)
+            {
+                EndWatch();
+                throw new RpcException(new Grpc.Core.Status(
+                    StatusCode.ResourceExhausted, $"{MostWatchers} streams watch the bridge {Scenario.Name}, as many as may."));
+            }
+        }
+
+        internal void EndWatch() => Interlocked.Decrement(ref _watchers);
 
         /// <summary>Ends the bridge once, however many ask for it; all wait for the same end.</summary>
         internal Task EndAsync()

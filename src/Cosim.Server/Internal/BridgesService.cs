@@ -14,6 +14,7 @@ internal sealed partial class BridgesService(BridgeTable table, TimeProvider tim
 
     private static readonly TimeSpan s_defaultInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_shortestInterval = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan s_longestInterval = TimeSpan.FromDays(1);
 
     public override Task<BridgeStatus> Create(Scenario request, ServerCallContext context) => Errors.TranslateAsync(async () =>
     {
@@ -29,7 +30,14 @@ internal sealed partial class BridgesService(BridgeTable table, TimeProvider tim
         ListBridgesResponse response = new();
         foreach (BridgeTable.Entry entry in table.All)
         {
-            response.Bridges.Add(await entry.GetStatusAsync());
+            try
+            {
+                response.Bridges.Add(await entry.GetStatusAsync());
+            }
+            catch (ObjectDisposedException)
+            {
+                // It has ended meanwhile, and is no longer one of them.
+            }
         }
 
         return response;
@@ -51,12 +59,20 @@ internal sealed partial class BridgesService(BridgeTable table, TimeProvider tim
     public override async Task Watch(WatchBridgeRequest request, IServerStreamWriter<BridgeStatus> responseStream, ServerCallContext context)
     {
         BridgeTable.Entry entry = table.Find(request.Name);
-        TimeSpan interval = request.Interval?.ToTimeSpan() ?? s_defaultInterval;
-        if (interval < s_shortestInterval)
+        TimeSpan interval = Interval(request);
+        entry.BeginWatch();
+        try
         {
-            throw Errors.BadRequest("interval", $"is {interval.TotalMilliseconds} ms; expected at least {s_shortestInterval.TotalMilliseconds} ms");
+            await FollowAsync(entry, interval, responseStream, context);
         }
+        finally
+        {
+            entry.EndWatch();
+        }
+    }
 
+    private async Task FollowAsync(BridgeTable.Entry entry, TimeSpan interval, IServerStreamWriter<BridgeStatus> responseStream, ServerCallContext context)
+    {
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, entry.Ended);
         Channel<bool> changes = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
         void OnChanged() => changes.Writer.TryWrite(true);
@@ -116,6 +132,22 @@ internal sealed partial class BridgesService(BridgeTable table, TimeProvider tim
             left -= read;
             await responseStream.WriteAsync(new RecordingChunk { Data = ByteString.CopyFrom(buffer, 0, read) }, context.CancellationToken);
         }
+    }
+
+    private static TimeSpan Interval(WatchBridgeRequest request)
+    {
+        if (request.Interval is not { } asked)
+        {
+            return s_defaultInterval;
+        }
+
+        // Seconds first: what is beyond them is no TimeSpan at all.
+        TimeSpan interval = asked.Seconds >= 0 && asked.Seconds <= (long)s_longestInterval.TotalSeconds && asked.Nanos is >= 0 and < 1_000_000_000
+            ? asked.ToTimeSpan()
+            : TimeSpan.Zero;
+        return interval >= s_shortestInterval && interval <= s_longestInterval
+            ? interval
+            : throw Errors.BadRequest("interval", $"is {asked}; expected {s_shortestInterval.TotalMilliseconds} ms to one day");
     }
 
     [GeneratedRegex("^(?=.{1,100}$)[A-Za-z0-9][A-Za-z0-9._-]*\\.stim(\\.gz)?\\z")]

@@ -12,9 +12,15 @@ internal static class Errors
 {
     internal const string DetailsKey = "grpc-status-details-bin";
 
+    // Errors travel in HTTP/2 headers: a caller's own text may be megabytes long.
+    private const int MostViolations = 20;
+    private const int MostCharacters = 200;
+    private const int MostMessage = 4096;
+
     /// <summary>INVALID_ARGUMENT, with one violation a field in its details.</summary>
     internal static RpcException BadRequest(string what, IReadOnlyList<ScenarioViolation> violations)
     {
+        violations = [.. violations.Take(MostViolations).Select(v => new ScenarioViolation(Shorten(v.Field), Shorten(v.Description)))];
         string detail = $"{char.ToUpperInvariant(what[0])}{what[1..]} cannot be used: {string.Join("; ", violations.Select(v => $"{v.Field} {v.Description}"))}.";
         BadRequest details = new();
         foreach (ScenarioViolation violation in violations)
@@ -25,6 +31,9 @@ internal static class Errors
         Google.Rpc.Status status = new() { Code = (int)StatusCode.InvalidArgument, Message = detail, Details = { Any.Pack(details) } };
         return new RpcException(new Grpc.Core.Status(StatusCode.InvalidArgument, detail), new Metadata { { DetailsKey, status.ToByteArray() } });
     }
+
+    /// <summary>Text with what a caller has sent in it, cut where it is too long for an error.</summary>
+    internal static string Shorten(string text) => text.Length <= MostCharacters ? text : $"{text[..(MostCharacters / 2)]}…{text[^(MostCharacters / 2)..]}";
 
     /// <summary>INVALID_ARGUMENT for one field.</summary>
     internal static RpcException BadRequest(string field, string description) =>
@@ -39,7 +48,7 @@ internal static class Errors
         }
         catch (BridgeException e)
         {
-            throw new RpcException(new Grpc.Core.Status(StatusCode.FailedPrecondition, e.Message, e));
+            throw new RpcException(new Grpc.Core.Status(StatusCode.FailedPrecondition, e.Message.Length <= MostMessage ? e.Message : e.Message[..MostMessage], e));
         }
         catch (ArgumentOutOfRangeException e)
         {

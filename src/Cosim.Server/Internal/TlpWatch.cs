@@ -41,6 +41,13 @@ internal sealed class TlpWatch(WatchTlpsRequest filter)
             return;
         }
 
+        if (_records.Reader.Count >= Capacity)
+        {
+            // Nobody reads: what cannot be kept costs the bridge nothing.
+            _lost++;
+            return;
+        }
+
         TlpRecord record = new()
         {
             Cycle = cycle,
@@ -55,14 +62,8 @@ internal sealed class TlpWatch(WatchTlpsRequest filter)
             Describe(record, tlp, !filter.HeadersOnly);
         }
 
-        if (_records.Writer.TryWrite(record))
-        {
-            _lost = 0;
-        }
-        else
-        {
-            _lost++;
-        }
+        _ = _records.Writer.TryWrite(record);
+        _lost = 0;
     }
 
     private bool Passes(in Tlp tlp, TlpDirection direction)

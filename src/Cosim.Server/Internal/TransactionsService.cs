@@ -106,6 +106,7 @@ internal sealed class TransactionsService(BridgeTable table) : Transactions.Tran
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, entry.Ended);
         TlpWatch watch = new(request);
         List<IDisposable> observations = [];
+        entry.BeginWatch();
         try
         {
             for (int port = 0; port < entry.Bridge.Ports; port++)
@@ -133,6 +134,8 @@ internal sealed class TransactionsService(BridgeTable table) : Transactions.Tran
             {
                 observation.Dispose();
             }
+
+            entry.EndWatch();
         }
     }
 

@@ -105,7 +105,7 @@ public static partial class ScenarioRules
             found.Add("fpga.design.files", "is empty; expected the VHDL sources in order of analysis");
         }
 
-        for (int i = 0; i < design.Files.Count; i++)
+        for (int i = 0; i < design.Files.Count && !found.IsFull; i++)
         {
             found.File($"fpga.design.files[{i}]", design.Files[i]);
         }
@@ -113,6 +113,7 @@ public static partial class ScenarioRules
         if (design.Ports.Count > 2)
         {
             found.Add("fpga.design.ports", $"has {design.Ports.Count} entries; a design has 1 or 2 PCIe ports");
+            return;
         }
 
         for (int i = 0; i < design.Ports.Count; i++)
@@ -194,7 +195,7 @@ public static partial class ScenarioRules
     private static void CheckGuestFiles(QemuHost qemu, string path, bool isHost2, Collector found)
     {
         HashSet<string> names = [];
-        for (int i = 0; i < qemu.Files.Count; i++)
+        for (int i = 0; i < qemu.Files.Count && !found.IsFull; i++)
         {
             if (found.File($"{path}.files[{i}]", qemu.Files[i]) && !names.Add(Path.GetFileName(qemu.Files[i])))
             {
@@ -226,6 +227,7 @@ public static partial class ScenarioRules
         if (scenario.Devices.Count is 0 or > MostDevices)
         {
             found.Add("devices", $"has {scenario.Devices.Count} entries; expected 1 to {MostDevices}");
+            return;
         }
 
         for (int i = 0; i < scenario.Devices.Count; i++)
@@ -311,20 +313,25 @@ public static partial class ScenarioRules
         found.Range("timeouts.completionCycles", timeouts.HasCompletionCycles, timeouts.CompletionCycles, 1, 1UL << 40);
     }
 
-    [GeneratedRegex("^[a-z][a-z0-9-]{0,31}$")]
+    [GeneratedRegex("^[a-z][a-z0-9-]{0,31}\\z")]
     private static partial Regex Name();
 
-    [GeneratedRegex("^[A-Za-z][A-Za-z0-9_]*$")]
+    [GeneratedRegex("^[A-Za-z][A-Za-z0-9_]*\\z")]
     private static partial Regex Identifier();
 
-    [GeneratedRegex("^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]
+    [GeneratedRegex("^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\\z")]
     private static partial Regex Mac();
 
     private sealed class Collector
     {
+        private const int MostViolations = 20;
+
         private readonly List<ScenarioViolation> _violations = [];
 
         internal IReadOnlyList<ScenarioViolation> Violations => _violations;
+
+        /// <summary>There is no use in looking further.</summary>
+        internal bool IsFull => _violations.Count >= MostViolations;
 
         internal void Add(string field, string description) => _violations.Add(new ScenarioViolation(field, description));
 

@@ -112,6 +112,11 @@ internal sealed class ScheduledBridge : IBridge
         {
             Directory.CreateDirectory(_recordings);
             string path = Path.Combine(_recordings, file ?? NewRecording());
+            if (new FileInfo(path).LinkTarget is { } target)
+            {
+                throw new BridgeException($"The recording cannot be made: {path} is a link to {target}.");
+            }
+
             return await TranslateAsync(async () =>
             {
                 await _bridge.StartRecording(path, reset);

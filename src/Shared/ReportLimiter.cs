@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-namespace Cosim.Scheduling;
+namespace Cosim;
 
-/// <summary>Lets so many reports through in an interval and counts the others: a hostile guest cannot fill a disk.</summary>
+/// <summary>Lets so many reports through in an interval and counts the others: a hostile guest cannot fill a disk with them.</summary>
 internal sealed class ReportLimiter(Action<string>? log, TimeProvider time)
 {
     private const int Burst = 20;
