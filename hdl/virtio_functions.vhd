@@ -86,8 +86,9 @@ architecture virtio_functions_rtl of virtio_functions is
   constant STATUS_NEEDS_RESET_C : natural := 6;
 
   -- feature bits, counted from bit 32 on (virtio 1.3, 6) --
-  constant F_VERSION_1_C  : natural := 32-32;
-  constant F_RING_RESET_C : natural := 40-32;
+  constant F_VERSION_1_C   : natural := 32-32;
+  constant F_RING_PACKED_C : natural := 34-32;
+  constant F_RING_RESET_C  : natural := 40-32;
 
   -- registers of a queue, as words of the memory --
   constant R_LIMIT_C  : natural := QU_SIZE_LIMIT_C/4;
@@ -148,6 +149,7 @@ architecture virtio_functions_rtl of virtio_functions is
   signal queue_select    : word16_array_t(0 to FUNCTIONS_G-1);
   signal device_status   : byte_array_t(0 to FUNCTIONS_G-1);
   signal generation      : byte_array_t(0 to FUNCTIONS_G-1);
+  signal config_read     : std_ulogic_vector(FUNCTIONS_G-1 downto 0); -- by the driver, since generation was counted
   signal isr_queue       : std_ulogic_vector(FUNCTIONS_G-1 downto 0);
   signal isr_config      : std_ulogic_vector(FUNCTIONS_G-1 downto 0);
   signal reset_pending   : std_ulogic_vector(FUNCTIONS_G-1 downto 0);
@@ -225,6 +227,7 @@ begin
     variable status_v      : std_ulogic_vector(7 downto 0);
     variable read_v        : std_ulogic_vector(31 downto 0);
     variable do_reset_v    : boolean;
+    variable changed_v     : boolean; -- DEVICE_CFG
     variable count_v       : unsigned(4 downto 0);
   begin
     if rising_edge(clk_i) then
@@ -256,6 +259,7 @@ begin
         isr_queue     <= (others => '0');
         isr_config    <= (others => '0');
         reset_pending <= (others => '0');
+        config_read   <= (others => '0');
         flr           <= (others => '0');
         exists        <= (others => '0');
         flr_mark      <= (others => '0');
@@ -457,6 +461,9 @@ begin
                     ram_read_v    := true;
                     ram_address_v := config_word_f(f_v, word_v);
                     state         <= S_HOST_READ;
+                    if (acc_be_i /= "0000") then
+                      config_read(f_v) <= '1';
+                    end if;
                   elsif (acc_be_i /= "0000") and (config_count(f_v) < 16) then
                     low_v  := 0;
                     high_v := 0;
@@ -502,6 +509,7 @@ begin
             -- Access of the management port ------------------------------------------
             -- ------------------------------------------------------------------------
             local_v    := to_integer(unsigned(reg_address_i(15 downto 2)) & "00");
+            changed_v  := false;
             reg_ack    <= '1';
             reg_data_o <= (others => '0');
             if (unsigned(reg_address_i(31 downto 16)) /= 0) and (unsigned(reg_address_i(31 downto 16)) <= FUNCTIONS_G) then
@@ -534,9 +542,7 @@ begin
                       if (reg_data_i(0) = '1') and valid_v then
                         device_status(f_v)(STATUS_NEEDS_RESET_C) <= '1';
                       end if;
-                      if (reg_data_i(2) = '1') then
-                        generation(f_v) <= std_ulogic_vector(unsigned(generation(f_v)) + 1);
-                      end if;
+                      changed_v := reg_data_i(2) = '1';
                       if ((reg_data_i(0) = '1') or (reg_data_i(2) = '1')) and valid_v and
                          (device_status(f_v)(STATUS_DRIVER_OK_C) = '1') then
                         by_config <= '1';
@@ -579,6 +585,7 @@ begin
                 if (reg_write_i = '1') then
                   ram_write_v := true;
                   ram_data_v  := reg_data_i;
+                  changed_v   := true;
                 else
                   reg_ack    <= '0';
                   ram_read_v := true;
@@ -611,6 +618,11 @@ begin
                   end if;
                 end if;
               end if;
+              -- once for all changes between two reads of the driver: however many, it does not come round --
+              if changed_v and (config_read(f_v) = '1') then
+                config_read(f_v) <= '0';
+                generation(f_v)  <= std_ulogic_vector(unsigned(generation(f_v)) + 1);
+              end if;
             end if;
 
           elsif (int_valid_i = '1') and (int_ready = '0') then
@@ -621,7 +633,7 @@ begin
             if (unsigned(int_function_i) < FUNCTIONS_G) then
               f_v   := to_integer(unsigned(int_function_i(2 downto 0)));
               f_job <= f_v;
-              if (reset_pending(f_v) = '0') then
+              if (device_status(f_v)(STATUS_DRIVER_OK_C) = '1') then
                 if (int_index_i = x"FFFF") then
                   by_config <= '1';
                   vector    <= config_vector(f_v);
@@ -816,7 +828,8 @@ begin
               end if;
 
             when S_SIZE_STORE =>
-              if (acc_be_i(1 downto 0) /= "00") and power_of_two_f(size) and (unsigned(size) <= unsigned(limit)) then
+              if (acc_be_i(1 downto 0) /= "00") and (unsigned(size) /= 0) and (unsigned(size) <= unsigned(limit)) and
+                 (power_of_two_f(size) or ((device_status(f_job)(STATUS_FEATURES_OK_C) and driver_hi(f_job)(F_RING_PACKED_C)) = '1')) then
                 ram_write_v   := true;
                 ram_address_v := queue_word_f(f_job, q_job, R_SIZE_C);
                 ram_data_v    := x"0000" & size;
@@ -875,14 +888,15 @@ begin
 
             when S_INT_RAISE =>
               state <= S_IDLE;
+              if (by_config = '1') then -- with MSI-X too (virtio 1.3, 4.1.4.5.1)
+                isr_config(f_job) <= '1';
+              end if;
               if (msix_enable_i(f_job) = '1') then
                 if (vector /= x"FFFF") then
                   irq_valid_o <= '1';
                   state       <= S_INT_SEND;
                 end if;
-              elsif (by_config = '1') then
-                isr_config(f_job) <= '1';
-              else
+              elsif (by_config = '0') then
                 isr_queue(f_job) <= '1';
               end if;
 
@@ -943,7 +957,8 @@ begin
   irq_function_o <= std_ulogic_vector(to_unsigned(f_job, 3));
   irq_vector_o   <= vector;
 
-  isr_o       <= (isr_config or isr_queue) and not (flr or flr_i); -- gone with the reset, not a cycle later
+  -- gone with the reset, not a cycle later; with MSI-X there is no INTx to be pending --
+  isr_o       <= (isr_config or isr_queue) and not (flr or flr_i or msix_enable_i);
   id_o        <= pci_id;
   class_o     <= class_revision;
   subsystem_o <= subsystem;

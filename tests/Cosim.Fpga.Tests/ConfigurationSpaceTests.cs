@@ -37,6 +37,15 @@ public class ConfigurationSpaceTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.2-1")]
+    [Clause("virtio 4.1.4.3.1-1")]
+    [Clause("virtio 4.1.4.3.1-2")]
+    [Clause("virtio 4.1.4.4.1-1")]
+    [Clause("virtio 4.1.4.5.1-1")]
+    [Clause("virtio 4.1.4.6.1-1")]
+    [Clause("virtio 4.1.4.9.1-1")]
+    [Clause("virtio 4.1.5.1.2.1-1")]
+    [Clause("virtio 4.1.5.1.2.1-2")]
     public void Capabilities_OfVirtioFunction_AreThoseOfTheContract()
     {
         Assert.That(Walk(0, 1), Is.EqualTo(new[]
@@ -63,6 +72,7 @@ public class ConfigurationSpaceTests(FpgaKind kind) : FpgaFixture(kind)
     [TestCase(0, 0, 0x14, 0x4000u)]
     [TestCase(1, 0, 0x10, 0x1_0000u)]
     [TestCase(1, 0, 0x14, 0x4000u)]
+    [Clause("virtio 4.1.1-1")]
     public void Bar_AllOnesWritten_ReadsItsSize(int port, int function, int offset, uint size)
     {
         Ports.ConfigWrite(port, function, offset, 0xFFFF_FFFF);
@@ -72,6 +82,7 @@ public class ConfigurationSpaceTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.1-1")]
     public void ConfigurationWrite_ToWhatCannotBeWritten_IsWithoutEffect()
     {
         int[] writable = [0x04, 0x10, 0x14, 0x3C, 0x48, 0x80, 0xD8, 0xDC, 0xE0, 0xE4];
@@ -127,6 +138,7 @@ public class ConfigurationSpaceTests(FpgaKind kind) : FpgaFixture(kind)
     [TestCase(0, 2)]
     [TestCase(0, 7)]
     [TestCase(1, 1)]
+    [Clause("virtio 4.1.1-1")]
     public void ConfigurationRequest_ToMissingFunction_IsUnsupported(int port, int function)
     {
         Answer read = Ports.ConfigRead(port, function, 0);

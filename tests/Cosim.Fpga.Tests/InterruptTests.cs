@@ -10,6 +10,9 @@ public class InterruptTests(FpgaKind kind) : FpgaFixture(kind)
     private const uint ConfigurationChange = 0xFFFF;
 
     [Test]
+    [Clause("virtio 4.1.4.5.1-3")]
+    [Clause("virtio 4.1.4.5.1-4")]
+    [Clause("virtio 4.1.4.5.1-5")]
     public void Intx_RaisedAndIsrRead_IsDeassertedBeforeTheCompletion()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Start();
@@ -27,6 +30,8 @@ public class InterruptTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.5.1-2")]
+    [Clause("virtio 4.1.4.5.1-3")]
     public void Intx_RaisedTwice_IsOneLevelWithBothIsrBits()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
@@ -126,6 +131,7 @@ public class InterruptTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.5.1-2")]
     public void Msix_Raised_SendsTheEntryOfTheVector()
     {
         VirtioDriver driver = StartMsix(0);
@@ -133,10 +139,13 @@ public class InterruptTests(FpgaKind kind) : FpgaFixture(kind)
         Ports.Interrupt(0, 0, ConfigurationChange);
         Ports.Interrupt(0, 0, 0);
         Assert.That(Data(), Is.EqualTo(new uint[] { 0x42, 0x40, 0x41 }));
-        Assert.That(Ports.Read(0, driver.Bar0 + RegisterMap.Bar.VirtioIsr, 1), Is.Zero, "no ISR with MSI-X");
+        Assert.That(Ports.ConfigRead(0, 0, 0x04).Dword & 0x0008_0000, Is.Zero, "Interrupt Status is INTx's");
+        Assert.That(Ports.Read(0, driver.Bar0 + RegisterMap.Bar.VirtioIsr, 1), Is.EqualTo(2), "of the ISR only the configuration change is told with MSI-X");
     }
 
     [Test]
+    [Clause("virtio 4.1.5.3.1-1")]
+    [Clause("virtio 4.1.5.4.1-1")]
     public void Msix_WithoutVector_Vanishes()
     {
         VirtioDriver driver = StartMsix(0);
@@ -146,6 +155,10 @@ public class InterruptTests(FpgaKind kind) : FpgaFixture(kind)
         Ports.Interrupt(0, 0, 8);
         Ports.Interrupt(0, 0, 0x1234);
         Ports.Interrupt(0, 2, 0);
+        driver.SetCommon(VirtioDriver.ConfigVector, 0xFFFF, 2);
+        Ports.Settle();
+        Ports.Interrupt(0, 0, ConfigurationChange);
+        Ports.WriteRegister(PortDriver.FunctionRegister(0, RegisterMap.Function.Control), 5);
         Assert.That(Ports.AllInterrupts(), Is.Empty);
         Assert.That(Ports.Read(0, driver.Bar1 + RegisterMap.Bar.MsixPba, 4), Is.Zero);
     }

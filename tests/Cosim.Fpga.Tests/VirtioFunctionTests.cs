@@ -12,6 +12,7 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     private const ulong Offered = VirtioDriver.Version1 | VirtioDriver.RingReset | 0x2000_0003;
 
     [Test]
+    [Clause("virtio 4.1.4.3.1-3")]
     public void DeviceFeature_BySelect_ReadsTheOffer()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered).Enable();
@@ -59,13 +60,19 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.3.1-4")]
     public void DriverFeature_BySelect_IsTold()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered).Enable();
         driver.AcceptFeatures(0x0000_0001_2000_0001);
         driver.SetCommon(VirtioDriver.DriverFeatureSelect, 2, 4);
         driver.SetCommon(VirtioDriver.DriverFeature, 0xFFFF_FFFF, 4);
-        Assert.That(driver.Common(VirtioDriver.DriverFeature, 4), Is.Zero);
+        foreach ((uint select, uint read) in new (uint, uint)[] { (2, 0), (1, 1), (0, 0x2000_0001) })
+        {
+            driver.SetCommon(VirtioDriver.DriverFeatureSelect, select, 4);
+            Assert.That(driver.Common(VirtioDriver.DriverFeature, 4), Is.EqualTo(read), $"select {select}");
+        }
+
         Assert.That(ReadFunction(1, Function.DriverFeaturesLo), Is.EqualTo(0x2000_0001));
         Assert.That(ReadFunction(1, Function.DriverFeaturesHi), Is.EqualTo(1));
     }
@@ -76,6 +83,7 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     [TestCase(VirtioDriver.Version1 | 4, false, Description = "a bit that is not offered")]
     [TestCase(VirtioDriver.Version1 | (1ul << 63), false)]
     [TestCase(0ul, false)]
+    [Clause("virtio 2.2.2-2")]
     public void FeaturesOk_Written_SticksIfTheFeaturesAreAcceptable(ulong features, bool accepted)
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();
@@ -123,6 +131,10 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 2.4.1-1")]
+    [Clause("virtio 4.1.4.3.1-6")]
+    [Clause("virtio 4.1.4.3.1-7")]
+    [Clause("virtio 4.1.5.1.2.1-7")]
     public void Reset_ByStatusZero_ForgetsTheDriverAndWaitsForTheAcknowledgement()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Start(Offered);
@@ -193,6 +205,7 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.3.1-14")]
     public void QueueSize_Written_IsALimitedPowerOfTwo()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();
@@ -222,6 +235,7 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     [TestCase(5, Description = "limit 0")]
     [TestCase(8, Description = "beyond the last queue")]
     [TestCase(0xFFFF)]
+    [Clause("virtio 4.1.4.3.1-13")]
     public void QueueRegisters_OfMissingQueue_ReadZero(int queue)
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();
@@ -253,6 +267,9 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.3.1-10")]
+    [Clause("virtio 4.1.4.3.1-11")]
+    [Clause("virtio 4.1.4.3.1-12")]
     public void QueueReset_WithRingReset_WaitsForTheAcknowledgement()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Start(Offered);
@@ -281,6 +298,7 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.5.1.2.1-9")]
     public void Vectors_NotBelowTheTableSize_ReadNoVector()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();
@@ -346,6 +364,7 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 2.5.2-1")]
     public void DeviceConfig_WrittenByManagement_IsReadInAnySize()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered).Enable();
@@ -381,22 +400,273 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
-    public void ConfigGeneration_AtConfigChanged_CountsModulo256()
+    [Clause("virtio 4.1.4.3.1-5")]
+    public void ConfigGeneration_AfterAnyNumberOfChanges_DiffersFromTheOneBefore()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();
-        uint before = driver.Common(VirtioDriver.ConfigGeneration, 1);
-        for (int i = 0; i < 257; i++)
+        uint value = Ports.Read(0, driver.Bar0 + 0x2008, 4);
+        foreach (int changes in new[] { 1, 255, 256, 257 })
         {
-            Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.Control), 4);
+            uint before = driver.Common(VirtioDriver.ConfigGeneration, 1);
+            for (int i = 0; i < changes; i++)
+            {
+                Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.DeviceConfig + 8), ++value);
+                Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.Control), 4);
+            }
+
+            Ports.Settle();
+            Assert.That(Ports.Read(0, driver.Bar0 + 0x2008, 4), Is.EqualTo(value));
+            uint after = driver.Common(VirtioDriver.ConfigGeneration, 1);
+            Assert.That(after, Is.Not.EqualTo(before), $"{changes} changes");
+            Assert.That(ReadFunction(0, Function.ConfigGeneration), Is.EqualTo(after));
+            Assert.That(Ports.Read(0, driver.Bar0 + 0x2008, 4), Is.EqualTo(value));
+            Assert.That(driver.Common(VirtioDriver.ConfigGeneration, 1), Is.EqualTo(after), "nothing has changed since");
         }
 
-        Ports.Settle();
-        Assert.That(driver.Common(VirtioDriver.ConfigGeneration, 1), Is.EqualTo((before + 257) & 0xFF));
-        Assert.That(ReadFunction(0, Function.ConfigGeneration), Is.EqualTo((before + 257) & 0xFF));
         Assert.That(Ports.AllInterrupts(), Is.Empty, "no interrupt without DRIVER_OK");
     }
 
+    /// <summary>A driver reads generation, both halves of a 64-bit field, generation, while the field changes at any time against that.</summary>
     [Test]
+    [Clause("virtio 4.1.4.3.1-5")]
+    [Clause("virtio 4.1.3.2-1")]
+    public void DeviceConfig_ChangedWhileItIsRead_IsReadAsAWholeUnderOneGeneration()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
+        uint[] offsets = [VirtioDriver.ConfigGeneration, 0x2000, 0x2004, VirtioDriver.ConfigGeneration];
+        uint halves = 0;
+        int changed = 0;
+        for (uint distance = 0; distance < 90; distance++)
+        {
+            Ports.Settle();
+            ulong start = Fpga.Cycle + 100;
+            Ports.NotBefore = start + distance;
+            halves += 0x0101_0101;
+            Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.DeviceConfig), halves);
+            Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.DeviceConfig + 4), halves);
+            Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.Control), 4);
+            Ports.NotBefore = start + 30;
+            byte[] tags = [.. offsets.Select(_ => Ports.NewTag())];
+            for (int i = 0; i < offsets.Length; i++)
+            {
+                Ports.SendRead(0, tags[i], driver.Bar0 + offsets[i], i is 0 or 3 ? 1 : 4);
+            }
+
+            Ports.NotBefore = 0;
+            uint[] read = [.. tags.Select(t => Ports.Await(0, t).Dword)];
+            bool isSame = (byte)(read[0] >> 8) == (byte)(read[3] >> 8);
+            Assert.That(!isSame || read[1] == read[2], Is.True, $"distance {distance}: 0x{read[2]:x8}_{read[1]:x8} under one generation");
+            changed += isSame ? 0 : 1;
+        }
+
+        Assert.That(changed, Is.InRange(1, 89), "the changes came before, amid and after the reads");
+    }
+
+    [Test]
+    [Clause("virtio 2.4.1-2")]
+    [Clause("virtio 2.1.2-1")]
+    public void Notifications_WithoutDriverOk_AreNotSent()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
+        foreach (uint status in new uint[] { 0, 1, 3, 11 })
+        {
+            driver.AcceptFeatures(VirtioDriver.Version1);
+            driver.Status = status;
+            Ports.Settle();
+            Control(0, 2);
+            Assert.That(driver.Status, Is.EqualTo(status));
+            Ports.Interrupt(0, 0, 0);
+            Ports.Interrupt(0, 0, 0xFFFF);
+            Control(0, 4);
+            Assert.That(Ports.AllInterrupts(), Is.Empty, $"status {status}");
+            Assert.That(Ports.Read(0, driver.Bar0 + 0x1000, 1), Is.Zero, $"status {status}");
+        }
+
+        driver.Status = 15;
+        Ports.Settle();
+        Ports.Interrupt(0, 0, 0);
+        Assert.That(Ports.AllInterrupts(), Has.Length.EqualTo(1));
+    }
+
+    [Test]
+    [Clause("virtio 2.2.2-4")]
+    public void Features_AcceptedOnce_AreAcceptedAfterEveryReset()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 1).Start(Offered);
+        for (int round = 0; round < 3; round++)
+        {
+            if (round == 1)
+            {
+                Ports.ConfigWrite(0, 1, 0x48, 0x8000, 0b0010);
+                driver.Enable();
+            }
+            else
+            {
+                driver.Status = 0;
+            }
+
+            Ports.Settle();
+            Control(1, 2);
+            Assert.That(driver.Status, Is.Zero);
+            driver.AcceptFeatures(Offered);
+            driver.Status = 11;
+            Assert.That(driver.Status, Is.EqualTo(11));
+        }
+    }
+
+    [Test]
+    [Clause("virtio 4.1.4.3.1-14")]
+    public void QueueSize_WithRingPacked_IsAnyNumberUpToTheLimit()
+    {
+        const ulong packed = VirtioDriver.Version1 | (1ul << 34);
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(packed, 32768).Enable();
+        driver.AcceptFeatures(packed);
+        driver.SetQueue(0, VirtioDriver.QueueSize, 100, 2);
+        Assert.That(driver.Common(VirtioDriver.QueueSize, 2), Is.EqualTo(32768), "nothing is negotiated before FEATURES_OK");
+        driver.Status = 11;
+        foreach ((uint written, uint read) in new (uint, uint)[] { (100u, 100u), (0, 100), (32769, 100), (3, 3), (32768, 32768), (32767, 32767), (1, 1), (0xFFFF, 1) })
+        {
+            driver.SetQueue(0, VirtioDriver.QueueSize, written, 2);
+            Assert.That(driver.Common(VirtioDriver.QueueSize, 2), Is.EqualTo(read), $"{written} written");
+        }
+    }
+
+    [Test]
+    [Clause("virtio 4.1.4.3.1-8")]
+    [Clause("virtio 4.1.4.3.1-9")]
+    [Clause("virtio 4.1.4.3.1-7")]
+    public void QueueReset_AfterDeviceResetAndAfterEnabling_ReadsZero()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Start(Offered);
+        driver.SetQueue(0, VirtioDriver.QueueReset, 1, 2);
+        Assert.That(driver.Common(VirtioDriver.QueueReset, 2), Is.EqualTo(1));
+        driver.Status = 0;
+        Ports.Settle();
+        Control(0, 2);
+        Assert.That((driver.Queue(0, VirtioDriver.QueueReset, 2), driver.Queue(0, VirtioDriver.QueueEnable, 2)), Is.EqualTo((0u, 0u)), "after the device's reset");
+        driver.AcceptFeatures(Offered);
+        driver.Status = 15;
+        driver.SetQueue(0, VirtioDriver.QueueEnable, 1, 2);
+        driver.SetQueue(0, VirtioDriver.QueueReset, 1, 2);
+        Ports.Settle();
+        Ports.WriteRegister(PortDriver.QueueRegister(0, 0, Queue.Reset), 1);
+        Ports.Settle();
+        driver.SetQueue(0, VirtioDriver.QueueEnable, 1, 2);
+        Assert.That((driver.Queue(0, VirtioDriver.QueueReset, 2), driver.Queue(0, VirtioDriver.QueueEnable, 2)), Is.EqualTo((0u, 1u)), "enabled again");
+        driver.SetQueue(0, VirtioDriver.QueueReset, 1, 2);
+        Assert.That(driver.Common(VirtioDriver.QueueReset, 2), Is.EqualTo(1), "and reset again");
+    }
+
+    [Test]
+    [Clause("virtio 4.1.5.1.2.1-4")]
+    [Clause("virtio 4.1.5.1.2.1-5")]
+    [Clause("virtio 4.1.5.1.2.1-6")]
+    [Clause("virtio 4.1.5.1.2.1-8")]
+    public void Vectors_OfAnyEvent_MapToAnyVectorAndToNone()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 1).Start();
+        driver.SetMsix(true);
+        for (int vector = 0; vector < 9; vector++)
+        {
+            driver.SetVector(vector, 0x40 + (uint)vector, masked: false);
+        }
+
+        for (uint vector = 0; vector < 9; vector++)
+        {
+            // All events share one vector; queue 1 has none.
+            driver.SetCommon(VirtioDriver.ConfigVector, vector, 2);
+            Assert.That(driver.Common(VirtioDriver.ConfigVector, 2), Is.EqualTo(vector));
+            for (int queue = 0; queue < 4; queue++)
+            {
+                uint mapped = queue == 1 ? 0xFFFF : vector;
+                driver.SetQueue(queue, VirtioDriver.QueueVector, mapped, 2);
+                Assert.That(driver.Common(VirtioDriver.QueueVector, 2), Is.EqualTo(mapped));
+            }
+
+            Ports.Settle();
+            foreach (uint index in new uint[] { 0, 1, 2, 3, 0xFFFF })
+            {
+                Ports.Interrupt(0, 1, index);
+            }
+
+            Assert.That(Ports.AllInterrupts().Select(i => i.Data), Is.EqualTo(Enumerable.Repeat(0x40 + vector, 4)));
+        }
+    }
+
+    [Test]
+    [Clause("virtio 4.1.4.9.1-2")]
+    [Clause("virtio 4.1.4.9.1-3")]
+    [Clause("virtio 4.1.4.5.1-5")]
+    public void PciCfg_AccessOfEveryWidth_IsTheAccessItself()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
+        for (uint i = 0; i < 4; i++)
+        {
+            Ports.WriteRegister(PortDriver.FunctionRegister(0, Function.DeviceConfig + (4 * i)), 0x0302_0100 + (0x0404_0404 * i));
+        }
+
+        Ports.Settle();
+        foreach (uint length in new uint[] { 1, 2, 4 })
+        {
+            for (uint offset = 0; offset < 16; offset += length)
+            {
+                Access(0x2000 + offset, length);
+                uint expected = 0;
+                for (uint i = 0; i < length; i++)
+                {
+                    expected |= (offset + i) << (int)(8 * i);
+                }
+
+                Assert.That(Ports.ConfigRead(0, 0, 0xE4).Dword, Is.EqualTo(expected), $"{length} at {offset}");
+                Ports.ConfigWrite(0, 0, 0xE4, 0xA1B2_C3D4);
+                uint mask = length == 4 ? 0xFFFF_FFFF : (1u << (int)(8 * length)) - 1;
+                Assert.That(Ports.AllEvents(), Is.EqualTo(new[] { (Opcode.ConfigWrite, 0, 0, offset | (length << 16), 0xA1B2_C3D4 & mask) }));
+            }
+        }
+
+        Ports.Interrupt(0, 0, 0);
+        Ports.Settle();
+        Access(0x1000, 1);
+        Assert.That(Ports.ConfigRead(0, 0, 0xE4).Dword, Is.EqualTo(1), "ISR");
+        Assert.That(Ports.ConfigRead(0, 0, 0xE4).Dword, Is.Zero, "which the read has cleared");
+        Access(VirtioDriver.QueueDesc, 4);
+        Ports.ConfigWrite(0, 0, 0xE4, 0x1234_5678, 0b0011);
+        Assert.That(driver.Queue(0, VirtioDriver.QueueDesc, 4), Is.EqualTo(0x5678), "byte enables of the configuration write hold");
+
+        void Access(uint offset, uint length)
+        {
+            Ports.ConfigWrite(0, 0, 0xD8, 0, 0b0001);
+            Ports.ConfigWrite(0, 0, 0xDC, offset);
+            Ports.ConfigWrite(0, 0, 0xE0, length);
+        }
+    }
+
+    /// <summary>64-bit fields as their halves (4.1.3.1), or in one access of 8 bytes; 16-bit and 8-bit ones beside others in one DW.</summary>
+    [Test]
+    public void CommonConfiguration_InAccessesOfEveryWidth_KeepsItsFields()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered).Enable();
+        driver.SetCommon(VirtioDriver.QueueSelect, 2, 2);
+        for (uint offset = VirtioDriver.QueueDesc; offset < 0x38; offset += 8)
+        {
+            Ports.WriteBytes(0, driver.Bar0 + offset, [0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
+            Assert.That(BitConverter.ToUInt64(Ports.MemoryRead(0, driver.Bar0 + offset, 8).Payload), Is.EqualTo(0x8877_6655_4433_2211));
+            driver.SetCommon(offset + 4, 0x0A0B_0C0D, 4);
+            Assert.That((driver.Common(offset, 4), driver.Common(offset + 4, 4)), Is.EqualTo((0x4433_2211u, 0x0A0B_0C0Du)), "one half");
+            driver.SetCommon(offset + 2, 0xEE, 1);
+            driver.SetCommon(offset + 6, 0x1234, 2);
+            Assert.That((driver.Common(offset, 4), driver.Common(offset + 4, 4)), Is.EqualTo((0x44EE_2211u, 0x1234_0C0Du)), "bytes and words of it");
+            Assert.That((driver.Common(offset + 1, 1), driver.Common(offset + 6, 2)), Is.EqualTo((0x22u, 0x1234u)));
+        }
+
+        driver.SetCommon(VirtioDriver.QueueSize, 0x0003_0020, 4);
+        Assert.That((driver.Common(VirtioDriver.QueueSize, 2), driver.Common(VirtioDriver.QueueVector, 2)), Is.EqualTo((32u, 3u)), "two fields in one access");
+        driver.SetCommon(VirtioDriver.DeviceStatus, 0x0003_0001, 4);
+        Assert.That(driver.Common(VirtioDriver.DeviceStatus, 4), Is.EqualTo(0x0003_0001u), "device_status and queue_select; config_generation is read-only");
+    }
+
+    [Test]
+    [Clause("virtio 2.1.2-3")]
     public void NeedsReset_WithDriverOk_SetsTheBitAndInterrupts()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Start();
@@ -411,6 +681,8 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 4.1.4.9.1-2")]
+    [Clause("virtio 4.1.4.9.1-3")]
     public void PciCfg_Access_ReachesBar0WithoutMemorySpace()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 1).Describe(Offered);

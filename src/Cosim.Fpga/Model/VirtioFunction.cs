@@ -17,6 +17,7 @@ internal sealed class VirtioFunction : PciFunction
     private const uint FeaturesOk = 8;
     private const uint NeedsReset = 0x40;
     private const ulong Version1 = 1ul << 32;
+    private const ulong RingPacked = 1ul << 34;
     private const ulong RingReset = 1ul << 40;
     private const uint DefaultPciId = 0x1040_1AF4;
     private const uint DefaultClassRevision = 0xFF00_0001;
@@ -41,6 +42,9 @@ internal sealed class VirtioFunction : PciFunction
     private uint status;
     private bool resetPending;
     private uint configGeneration;
+
+    // The driver has read the device configuration since the generation was counted.
+    private bool configRead;
     private uint queueSelect;
     private uint isr;
     private uint accessBar;
@@ -70,7 +74,7 @@ internal sealed class VirtioFunction : PciFunction
     protected override uint Subsystem => subsystem;
 
     /// <inheritdoc/>
-    protected override bool InterruptStatus => isr != 0;
+    protected override bool InterruptStatus => isr != 0 && !MsixEnabled;
 
     /// <inheritdoc/>
     protected override uint NextAfterMsix => FirstVendorCapability;
@@ -89,6 +93,7 @@ internal sealed class VirtioFunction : PciFunction
         deviceFeatures = 0;
         numQueues = (uint)queues.Length;
         configGeneration = 0;
+        configRead = false;
         Array.Clear(deviceConfig);
         foreach (VirtioQueue queue in queues)
         {
@@ -103,19 +108,26 @@ internal sealed class VirtioFunction : PciFunction
     /// <summary>The INTERRUPT command: a queue's used buffer notification, or a configuration change.</summary>
     public void Interrupt(uint index)
     {
-        if (resetPending || (index >= numQueues && index != ConfigurationChange))
+        if ((status & DriverOk) == 0 || (index >= numQueues && index != ConfigurationChange))
         {
             return;
         }
 
         bool isConfig = index == ConfigurationChange;
+        if (isConfig)
+        {
+            isr |= 2; // with MSI-X too (4.1.4.5.1)
+        }
+        else if (!MsixEnabled)
+        {
+            isr |= 1;
+        }
+
         if (MsixEnabled)
         {
             RaiseVector((int)(isConfig ? configVector : queues[index].Vector));
-            return;
         }
 
-        isr |= isConfig ? 2u : 1u;
         UpdateIntx();
     }
 
@@ -165,6 +177,7 @@ internal sealed class VirtioFunction : PciFunction
         if (offset is >= RegisterMap.Function.DeviceConfig and < RegisterMap.Function.DeviceConfig + DeviceConfigBytes)
         {
             BinaryPrimitives.WriteUInt32LittleEndian(deviceConfig.AsSpan((int)(offset - RegisterMap.Function.DeviceConfig)), value);
+            CountConfiguration();
             return;
         }
 
@@ -211,7 +224,13 @@ internal sealed class VirtioFunction : PciFunction
                 return offset == RegisterMap.Bar.VirtioIsr ? ReadIsr(byteEnables) : 0;
             case RegisterMap.Bar.VirtioDevice:
                 uint at = offset - RegisterMap.Bar.VirtioDevice;
-                return at < DeviceConfigBytes ? BinaryPrimitives.ReadUInt32LittleEndian(deviceConfig.AsSpan((int)at)) : 0;
+                if (at >= DeviceConfigBytes)
+                {
+                    return 0;
+                }
+
+                configRead |= byteEnables != 0;
+                return BinaryPrimitives.ReadUInt32LittleEndian(deviceConfig.AsSpan((int)at));
             default:
                 return 0;
         }
@@ -399,7 +418,8 @@ internal sealed class VirtioFunction : PciFunction
                 {
                     uint size = queue.Size;
                     Merge(ref size, value, mask & Low);
-                    if (size <= queue.SizeLimit && BitOperations.IsPow2(size))
+                    bool isPacked = (status & FeaturesOk) != 0 && (driverFeatures & RingPacked) != 0;
+                    if (size != 0 && size <= queue.SizeLimit && (isPacked || BitOperations.IsPow2(size)))
                     {
                         queue.WrittenSize = size;
                     }
@@ -508,13 +528,23 @@ internal sealed class VirtioFunction : PciFunction
 
         if ((value & 4) != 0)
         {
-            configGeneration = (configGeneration + 1) & 0xFF;
+            CountConfiguration();
             tell = true;
         }
 
         if (tell && (status & DriverOk) != 0)
         {
             Interrupt(ConfigurationChange);
+        }
+    }
+
+    // Once for all changes between two reads of the driver: however many, the generation does not come round (4.1.4.3.1).
+    private void CountConfiguration()
+    {
+        if (configRead)
+        {
+            configRead = false;
+            configGeneration = (configGeneration + 1) & 0xFF;
         }
     }
 
