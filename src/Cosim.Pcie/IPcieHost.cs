@@ -12,6 +12,9 @@ public enum DmaStatus
 
     /// <summary>The memory is mapped but could not be reached (its file was shortened): CA. What was moved is undefined.</summary>
     Faulted,
+
+    /// <summary>The host has to be asked for the range: <see cref="IPcieHost.BeginRead"/>, <see cref="IPcieHost.BeginWrite"/>. Nothing was moved.</summary>
+    Remote,
 }
 
 /// <summary>What a root port needs of the host of one function: its memory and its interrupt lines.</summary>
@@ -30,6 +33,34 @@ public interface IPcieHost
     /// <param name="address">Address as the function sees it (IOVA), any alignment.</param>
     /// <param name="data">The bytes: 1 to 4096, never crossing 4 KiB.</param>
     DmaStatus Write(ulong address, ReadOnlySpan<byte> data);
+
+    /// <summary>Whether an access to the range would end with <see cref="DmaStatus.Remote"/>.</summary>
+    /// <param name="address">Address as the function sees it (IOVA), any alignment.</param>
+    /// <param name="length">Bytes, at least 1.</param>
+    bool IsRemote(ulong address, int length) => false;
+
+    /// <summary>
+    /// Asks the host for memory. Ends with <see cref="RootPort.RemoteReadDone"/>, later. The host carries out what it is asked for one
+    /// function in the order it is asked.
+    /// </summary>
+    /// <param name="address">Address as the function sees it (IOVA), any alignment.</param>
+    /// <param name="length">Bytes: 1 to 4096, never crossing 4 KiB.</param>
+    /// <param name="token">Given back at the end.</param>
+    /// <returns>Ok when it is under way, otherwise why it is not.</returns>
+    DmaStatus BeginRead(ulong address, int length, ulong token) => DmaStatus.Faulted;
+
+    /// <summary>Gives the host bytes for its memory. Ends with <see cref="RootPort.RemoteWriteDone"/>, later; see <see cref="BeginRead"/>.</summary>
+    /// <param name="address">Address as the function sees it (IOVA), any alignment.</param>
+    /// <param name="data">The bytes: 1 to 4096, never crossing 4 KiB; valid during the call.</param>
+    /// <param name="token">Given back at the end.</param>
+    /// <returns>Ok when it is under way, otherwise why it is not.</returns>
+    DmaStatus BeginWrite(ulong address, ReadOnlySpan<byte> data, ulong token) => DmaStatus.Faulted;
+
+    /// <summary>
+    /// Whether what the host reads from the FPGA is kept from it until the writes before the completion have reached its memory. Only for a
+    /// host that carries out what it is asked for while it waits for a read: any other would wait for itself.
+    /// </summary>
+    bool HoldsCompletions => false;
 
     /// <summary>A full memory fence: what was written is visible to the host before anything later is read or signalled.</summary>
     void Fence();

@@ -114,6 +114,15 @@ public sealed partial class RootPort
             int length = TlpWriter.CompletionData(
                 _packet, RoutingId.RootPort, request.RequesterId, request.Tag, remaining, lower, part, out Span<byte> data);
             DmaStatus status = function.Host.Read(address, data);
+            if (status == DmaStatus.Remote)
+            {
+                status = AskFor(function, request.RequesterId, request.Tag, address, remaining, notBefore);
+                if (status == DmaStatus.Ok)
+                {
+                    return;
+                }
+            }
+
             if (status != DmaStatus.Ok)
             {
                 CompletionStatus error = ReportDma(function, "read", address, part, status);
@@ -183,6 +192,11 @@ public sealed partial class RootPort
     {
         DmaStatus status = function.Host.Write(address, data);
         _writtenSinceFence = true;
+        if (status == DmaStatus.Remote)
+        {
+            status = Hand(function, address, data);
+        }
+
         if (status != DmaStatus.Ok)
         {
             ReportDma(function, "write", address, data.Length, status);

@@ -236,6 +236,7 @@ public sealed partial class RootPort
     public void LinkLost()
     {
         IsLinkUp = false;
+        DropRemote();
         DropEverything();
     }
 
@@ -284,13 +285,13 @@ public sealed partial class RootPort
         }
 
         Counters.CountReceived(parsed);
-        if (parsed.IsCompletion)
+        if (MustWait(parsed))
         {
-            AcceptCompletion(parsed);
+            _deferred.Add(tlp, cycle);
         }
         else
         {
-            AcceptRequest(parsed, cycle);
+            Accept(parsed, cycle);
         }
     }
 
@@ -313,6 +314,18 @@ public sealed partial class RootPort
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(start, VectorTable.MaxVectors);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(count, VectorTable.MaxVectors - start);
+    }
+
+    private void Accept(in Tlp tlp, ulong cycle)
+    {
+        if (tlp.IsCompletion)
+        {
+            AcceptCompletion(tlp);
+        }
+        else
+        {
+            AcceptRequest(tlp, cycle);
+        }
     }
 
     private void Report(string text) => _report?.Invoke($"{_options.Name}: {text}");

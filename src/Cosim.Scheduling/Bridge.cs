@@ -342,6 +342,11 @@ public sealed partial class Bridge : IDisposable
         {
             while (true)
             {
+                if (WaitsForHost())
+                {
+                    return true;
+                }
+
                 RunResult result = RunOnce(_runLimit);
                 long before = now;
                 now = Stopwatch.GetTimestamp();
@@ -365,6 +370,23 @@ public sealed partial class Bridge : IDisposable
         {
             _busyTicks += Stopwatch.GetTimestamp() - start;
         }
+    }
+
+    // A host was asked for memory: simulated time stands still until it answers, unless a host waits for the FPGA (see RootPort.WaitsForHost).
+    private bool WaitsForHost()
+    {
+        bool waits = false;
+        foreach (Port port in _ports)
+        {
+            if (!port.IsIdle)
+            {
+                return false;
+            }
+
+            waits |= port.WaitsForHost;
+        }
+
+        return waits;
     }
 
     // Runs the clock up to an output or for so many cycles, and deals with what came out.

@@ -138,6 +138,9 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
     /// <summary>Whether the root port waits for nothing.</summary>
     public bool IsIdle => _rootPort.IsIdle;
 
+    /// <summary>Whether the FPGA waits for this port's host, see <see cref="RootPort.WaitsForHost"/>.</summary>
+    public bool WaitsForHost => _rootPort.WaitsForHost;
+
     /// <summary>Takes a TLP from the FPGA.</summary>
     public void Receive(ReadOnlySpan<byte> tlp, ulong cycle)
     {
@@ -159,7 +162,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
         ulong timeout = _rootPort.NextTimeout;
         if (timeout != ulong.MaxValue && (idle || cycle >= timeout))
         {
-            _rootPort.Tick(idle ? ulong.MaxValue : cycle);
+            _rootPort.Tick(idle && !_rootPort.HasRemoteReads ? ulong.MaxValue : cycle);
         }
     }
 

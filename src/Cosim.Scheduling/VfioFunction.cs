@@ -89,7 +89,7 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
 
     public void Reset(RequestToken token) => _rootPort.ResetFunction(_function, Token(token) | ResetTokens);
 
-    // The root port reads and writes memory as soon as a request reaches it: nothing is ever under way in a range.
+    // The root port reads and writes memory as soon as a request reaches it, and what the client was asked for the server gives up by itself.
     public void DmaUnmapping(DmaRange range, RequestToken token) => _server.CompleteUnmap(token);
 
     public void InterruptsChanged(int index, int start, int count, IrqChange change)
@@ -139,6 +139,19 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
         }
     }
 
+    public void DmaReadDone(ulong token, DmaResult result, ReadOnlySpan<byte> data) => _rootPort.RemoteReadDone(token, Status(result), data);
+
+    public void DmaWriteDone(ulong token, DmaResult result) => _rootPort.RemoteWriteDone(token, Status(result));
+
+    bool IPcieHost.HoldsCompletions => _server.ServesDmaWhileWaiting;
+
+    bool IPcieHost.IsRemote(ulong address, int length) =>
+        _server.Memory.Check(address, (ulong)length, DmaAccess.None) == DmaResult.Remote;
+
+    DmaStatus IPcieHost.BeginRead(ulong address, int length, ulong token) => Status(_server.BeginDmaRead(address, length, token));
+
+    DmaStatus IPcieHost.BeginWrite(ulong address, ReadOnlySpan<byte> data, ulong token) => Status(_server.BeginDmaWrite(address, data, token));
+
     DmaStatus IPcieHost.Read(ulong address, Span<byte> data) => Status(_server.Memory.Read(address, data));
 
     DmaStatus IPcieHost.Write(ulong address, ReadOnlySpan<byte> data) => Status(_server.Memory.Write(address, data));
@@ -162,6 +175,7 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
     {
         DmaResult.Ok => DmaStatus.Ok,
         DmaResult.Faulted => DmaStatus.Faulted,
+        DmaResult.Remote => DmaStatus.Remote,
         _ => DmaStatus.Unmapped,
     };
 }

@@ -10,8 +10,11 @@ public enum DmaResult
     /// <summary>Part of the range is not in the map. Nothing was touched.</summary>
     Unmapped,
 
-    /// <summary>Part of the range was mapped without a descriptor, so it cannot be reached directly. Nothing was touched.</summary>
-    Unsupported,
+    /// <summary>
+    /// All of the range is in the map and allows this direction, but a part was mapped without a descriptor: the client has to be asked
+    /// (<see cref="VfioUserServer.BeginDmaRead"/>, <see cref="VfioUserServer.BeginDmaWrite"/>). Nothing was touched.
+    /// </summary>
+    Remote,
 
     /// <summary>Part of the range does not allow this direction. Nothing was touched.</summary>
     Denied,

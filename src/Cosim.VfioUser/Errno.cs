@@ -7,6 +7,9 @@ public enum Errno
     /// <summary>No error.</summary>
     None = 0,
 
+    /// <summary>Not permitted.</summary>
+    EPERM = 1,
+
     /// <summary>No such entry.</summary>
     ENOENT = 2,
 
@@ -22,8 +25,14 @@ public enum Errno
     /// <summary>Access not allowed.</summary>
     EACCES = 13,
 
+    /// <summary>Bad address: the memory cannot be reached.</summary>
+    EFAULT = 14,
+
     /// <summary>The range is already mapped.</summary>
     EEXIST = 17,
+
+    /// <summary>No device: nothing is at that address.</summary>
+    ENODEV = 19,
 
     /// <summary>Malformed request.</summary>
     EINVAL = 22,

@@ -36,13 +36,16 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <summary>How many ranges it holds.</summary>
     public int Count => _count;
 
+    /// <summary>Takes note of the pages that are written; null: nobody wants to know.</summary>
+    internal DirtyLog? DirtyLog { get; set; }
+
     /// <summary>A full memory barrier: what was written before it is seen before what is written after it, and no later read runs ahead of it.</summary>
     public static void Fence() => Interlocked.MemoryBarrier();
 
     /// <summary>Adds a range backed by a file.</summary>
     /// <param name="range">DMA addresses; must not overlap a range of the map.</param>
     /// <param name="access">What it allows.</param>
-    /// <param name="fd">A regular file (memfd, tmpfs, hugetlbfs); -1 for a range that cannot be reached directly. The caller keeps it and may close it.</param>
+    /// <param name="fd">A regular file (memfd, tmpfs, hugetlbfs); -1 for a range that the client has to be asked for. The caller keeps it and may close it.</param>
     /// <param name="offset">Where the range starts in the file; a multiple of the page size.</param>
     /// <returns>
     /// EEXIST when it overlaps, ENOSPC when the map is full, EINVAL when address, size or offset do not fit pages or the
@@ -186,12 +189,14 @@ public sealed unsafe class GuestMemory : IDisposable
                 ulong part = Math.Min(length - done - 1, map.Last - address) + 1;
                 if (NativeCopy.Write(local + done, map.Host + (address - map.First), (nuint)part) != 0)
                 {
+                    DirtyLog?.Mark(iova, length);
                     return DmaResult.Faulted;
                 }
 
                 done += part;
                 if (done == length)
                 {
+                    DirtyLog?.Mark(iova, length);
                     return DmaResult.Ok;
                 }
 
@@ -204,7 +209,7 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <param name="iova">First address.</param>
     /// <param name="length">Bytes, at least 1.</param>
     /// <param name="access">The direction or directions needed.</param>
-    /// <returns>Ok, Unmapped, Unsupported or Denied.</returns>
+    /// <returns>Ok, Unmapped, Remote or Denied.</returns>
     public DmaResult Check(ulong iova, ulong length, DmaAccess access)
     {
         if (!DmaRange.TryCreate(iova, length, out DmaRange range))
@@ -219,6 +224,7 @@ public sealed unsafe class GuestMemory : IDisposable
         }
 
         int hit = index;
+        bool remote = false;
         ulong address = iova;
         while (true)
         {
@@ -228,11 +234,7 @@ public sealed unsafe class GuestMemory : IDisposable
             }
 
             ref readonly Mapping map = ref _maps[index];
-            if (map.Host == null)
-            {
-                return DmaResult.Unsupported;
-            }
-
+            remote |= map.Host == null;
             if ((map.Access & access) != access)
             {
                 return DmaResult.Denied;
@@ -241,7 +243,7 @@ public sealed unsafe class GuestMemory : IDisposable
             if (map.Last >= range.Last)
             {
                 _lastHit = hit;
-                return DmaResult.Ok;
+                return remote ? DmaResult.Remote : DmaResult.Ok;
             }
 
             address = map.Last + 1;

@@ -41,6 +41,26 @@ public interface IVfioUserDevice
     {
     }
 
+    /// <summary>A <see cref="VfioUserServer.BeginDmaRead"/> has ended.</summary>
+    /// <param name="token">What the device gave with it.</param>
+    /// <param name="result">Ok; Unmapped, Denied or Faulted as the client says; Faulted too when it does not answer, resets the device or leaves; Unmapped when it took the range back.</param>
+    /// <param name="data">If Ok, all the bytes; valid during the call.</param>
+    void DmaReadDone(ulong token, DmaResult result, ReadOnlySpan<byte> data)
+    {
+    }
+
+    /// <summary>A <see cref="VfioUserServer.BeginDmaWrite"/> has ended; see <see cref="DmaReadDone"/>.</summary>
+    void DmaWriteDone(ulong token, DmaResult result)
+    {
+    }
+
+    /// <summary>
+    /// Registers whose writes the client may turn into events (GET_REGION_IO_FDS): each event then is a posted write of the
+    /// doorbell's bytes. Constant while a client is connected.
+    /// </summary>
+    /// <param name="region">Region index; see <see cref="VfioPci"/>.</param>
+    IReadOnlyList<Doorbell> GetDoorbells(int region) => [];
+
     /// <summary>The client set up, masked or unmasked interrupts.</summary>
     /// <param name="index">Interrupt index; see <see cref="VfioPci"/>.</param>
     /// <param name="start">First interrupt concerned.</param>

@@ -7,18 +7,25 @@ namespace Cosim.VfioUser;
 
 /// <summary>
 /// The client half of vfio-user: one request at a time, each waiting for its answer. One thread at a time.
-/// Reads and writes of regions allocate nothing.
+/// Reads and writes of regions allocate nothing. While it waits it answers what the server asks for.
 /// </summary>
-public sealed unsafe class VfioUserClient : IDisposable
+public sealed unsafe partial class VfioUserClient : IDisposable
 {
     private readonly DescriptorQueue _received = new();
     private byte[] _buffer = new byte[4096];
     private int _socket;
     private ushort _nextId = 1;
 
-    private VfioUserClient(int socket)
+    private readonly int _ownDataLimit;
+    private readonly bool _asksForTwin;
+
+    private VfioUserClient(int socket, VfioUserClientOptions options)
     {
         _socket = socket;
+        _memory = options.Memory;
+        _timeoutMilliseconds = options.TimeoutMilliseconds > 0 ? options.TimeoutMilliseconds : -1;
+        _ownDataLimit = options.MaxDataTransferSize;
+        _asksForTwin = options.TwinSocket;
         Data = VersionData.Default;
     }
 
@@ -43,7 +50,7 @@ public sealed unsafe class VfioUserClient : IDisposable
     public static VfioUserClient Connect(string path, VfioUserClientOptions? options = null)
     {
         options ??= new VfioUserClientOptions();
-        VfioUserClient client = new(UnixSocket.Connect(path));
+        VfioUserClient client = new(UnixSocket.Connect(path), options);
         try
         {
             if (options.TimeoutMilliseconds > 0)
@@ -70,7 +77,7 @@ public sealed unsafe class VfioUserClient : IDisposable
     /// <summary>Asks for version 0.0 and tells what this client can take.</summary>
     public void Negotiate(bool writeMultiple = true)
     {
-        byte[] offered = VersionData.Compose(Wire.DefaultMaxDataTransfer, 65535, writeMultiple, 256);
+        byte[] offered = VersionData.Compose(_ownDataLimit, 65535, writeMultiple, 256, _asksForTwin ? VersionData.TwinRequest : string.Empty);
         byte[] payload = new byte[Wire.VersionSize + offered.Length];
         offered.CopyTo(payload, Wire.VersionSize);
         byte[] reply = Request(VfioUserCommand.Version, payload).Payload;
@@ -82,6 +89,10 @@ public sealed unsafe class VfioUserClient : IDisposable
         }
 
         Data = data;
+        if (data.TwinSocket)
+        {
+            TakeTwin();
+        }
     }
 
     /// <summary>Describes a region.</summary>
@@ -149,7 +160,7 @@ public sealed unsafe class VfioUserClient : IDisposable
         Span<byte> request = stackalloc byte[Wire.HeaderSize + Wire.RegionAccessSize];
         ushort id = FillHeader(request, VfioUserCommand.RegionRead, request.Length, 0);
         FillAccess(request[Wire.HeaderSize..], region, offset, destination.Length);
-        SendAll(request, []);
+        SendAll(_socket, request, []);
         ReadOnlySpan<byte> payload = ReceiveAnswer(id, VfioUserCommand.RegionRead, Wire.RegionAccessSize + destination.Length);
         payload[Wire.RegionAccessSize..].CopyTo(destination);
     }
@@ -183,7 +194,7 @@ public sealed unsafe class VfioUserClient : IDisposable
         ushort id = FillHeader(request, VfioUserCommand.RegionWrite, size, posted ? Wire.NoReply : 0);
         FillAccess(request[Wire.HeaderSize..], region, offset, data.Length);
         data.CopyTo(request[(Wire.HeaderSize + Wire.RegionAccessSize)..]);
-        SendAll(request, []);
+        SendAll(_socket, request, []);
         if (!posted)
         {
             _ = ReceiveAnswer(id, VfioUserCommand.RegionWrite, Wire.RegionAccessSize);
@@ -264,14 +275,14 @@ public sealed unsafe class VfioUserClient : IDisposable
         Span<byte> request = _buffer.AsSpan(0, size);
         ushort id = FillHeader(request, command, size, noReply ? Wire.NoReply : 0);
         payload.CopyTo(request[Wire.HeaderSize..]);
-        SendAll(request, descriptors);
+        SendAll(_socket, request, descriptors);
         return id;
     }
 
     /// <summary>Sends bytes as they are; for peers that are to be tested.</summary>
-    public void SendRaw(ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors = default) => SendAll(bytes, descriptors);
+    public void SendRaw(ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors = default) => SendAll(_socket, bytes, descriptors);
 
-    /// <summary>Waits for the next message, whatever it is. Descriptors that come with it are closed.</summary>
+    /// <summary>Waits for the next message that is not answered from <see cref="VfioUserClientOptions.Memory"/>, whatever it is.</summary>
     /// <exception cref="VfioUserException">ENOTCONN when the server closed the connection, ETIMEDOUT when nothing came.</exception>
     public VfioUserReply Receive()
     {
@@ -292,6 +303,11 @@ public sealed unsafe class VfioUserClient : IDisposable
             _ = Libc.Close(_socket);
             _socket = -1;
             _received.CloseAll();
+            if (_twin >= 0)
+            {
+                _ = Libc.Close(_twin);
+                _twin = -1;
+            }
         }
     }
 
@@ -368,7 +384,30 @@ public sealed unsafe class VfioUserClient : IDisposable
 
     private ReadOnlySpan<byte> ReceiveMessage()
     {
-        ReceiveExactly(0, Wire.HeaderSize);
+        while (true)
+        {
+            int socket = _socket;
+            if (_twin >= 0)
+            {
+                socket = WaitForInput(_timeoutMilliseconds);
+                if (socket < 0)
+                {
+                    throw new VfioUserException("The server did not answer in time.", Errno.ETIMEDOUT);
+                }
+            }
+
+            ReadOnlySpan<byte> message = ReceiveFrame(socket);
+            if (!TryServe(socket, message))
+            {
+                return message;
+            }
+        }
+    }
+
+    private ReadOnlySpan<byte> ReceiveFrame(int socket)
+    {
+        _received.CloseAll();
+        ReceiveExactly(socket, 0, Wire.HeaderSize);
         int size = BinaryPrimitives.ReadInt32LittleEndian(_buffer.AsSpan(4));
         if (size < Wire.HeaderSize || size > Wire.HeaderSize + Wire.RegionAccessSize + Wire.DefaultMaxDataTransfer)
         {
@@ -376,16 +415,15 @@ public sealed unsafe class VfioUserClient : IDisposable
         }
 
         EnsureBuffer(size);
-        ReceiveExactly(Wire.HeaderSize, size);
-        _received.CloseAll();
+        ReceiveExactly(socket, Wire.HeaderSize, size);
         return _buffer.AsSpan(0, size);
     }
 
-    private void ReceiveExactly(int start, int end)
+    private void ReceiveExactly(int socket, int start, int end)
     {
         while (start < end)
         {
-            nint received = UnixSocket.Receive(_socket, _buffer.AsSpan(start, end - start), _received, wait: true);
+            nint received = UnixSocket.Receive(socket, _buffer.AsSpan(start, end - start), _received, wait: true);
             if (received > 0)
             {
                 start += (int)received;
@@ -406,11 +444,11 @@ public sealed unsafe class VfioUserClient : IDisposable
         }
     }
 
-    private void SendAll(ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors)
+    private static void SendAll(int socket, ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors)
     {
         while (!bytes.IsEmpty)
         {
-            nint sent = UnixSocket.Send(_socket, bytes, descriptors);
+            nint sent = UnixSocket.Send(socket, bytes, descriptors);
             if (sent >= 0)
             {
                 bytes = bytes[(int)sent..];

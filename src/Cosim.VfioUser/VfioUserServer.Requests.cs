@@ -27,7 +27,14 @@ public sealed unsafe partial class VfioUserServer
     {
         if ((frame.Flags & Wire.TypeMask) != Wire.TypeCommand)
         {
-            Refuse(frame, Errno.EINVAL, "it is a reply, and nothing was asked");
+            Refuse(frame, Errno.EINVAL, "it is no command, and nothing was asked");
+            return;
+        }
+
+        if ((frame.Flags & (Wire.Error | ~(Wire.TypeMask | Wire.NoReply | Wire.Error))) != 0)
+        {
+            Refuse(frame, Errno.EINVAL, $"its flags are 0x{frame.Flags:x}, expected none but No_reply in a command");
+            _broken |= !_negotiated;
             return;
         }
 
@@ -70,8 +77,12 @@ public sealed unsafe partial class VfioUserServer
                 HandleReset(frame, payload);
                 break;
             case VfioUserCommand.DeviceGetRegionIoFds:
-            case VfioUserCommand.DirtyPages:
+                HandleGetRegionIoFds(frame, payload);
+                break;
             case VfioUserCommand.DeviceFeature:
+                HandleDeviceFeature(frame, payload);
+                break;
+            case VfioUserCommand.DirtyPages:
             case VfioUserCommand.MigDataRead:
             case VfioUserCommand.MigDataWrite:
                 Refuse(frame, Errno.ENOTSUP, "it is not offered");
@@ -92,13 +103,25 @@ public sealed unsafe partial class VfioUserServer
         }
 
         _negotiated = true;
+        _dataLimit = (int)Math.Min(data.MaxDataTransfer, _options.MaxDataTransferSize);
+        _clientDescriptors = data.MaxDescriptors;
+        int passed = -1;
+        bool twin = data.TwinSocket && _clientDescriptors > 0 && !frame.NoReply && TryOpenTwin(out passed);
+
+        // QEMU takes no more bytes than it sent; it does not ask for a twin socket, and who does has room for the answer.
+        string twinReply = twin ? VersionData.TwinReply : string.Empty;
         byte[] offered = VersionData.Compose(
-            _options.MaxDataTransferSize, _options.MaxDmaMaps, data.WriteMultiple, payload.Length - Wire.VersionSize);
+            _options.MaxDataTransferSize, _options.MaxDmaMaps, data.WriteMultiple, payload.Length - Wire.VersionSize + twinReply.Length, twinReply);
         if (!frame.NoReply)
         {
             // Major and minor 0: the version that every minor includes.
             Span<byte> reply = AddReply(frame.MessageId, frame.Command, Wire.VersionSize + offered.Length);
             offered.CopyTo(reply[Wire.VersionSize..]);
+            if (twin)
+            {
+                _replies.Attach([passed], close: true);
+            }
+
             Flush();
         }
 
@@ -384,14 +407,51 @@ public sealed unsafe partial class VfioUserServer
             return;
         }
 
-        // No region can be mapped, so there are no capabilities: FLAG_CAPS stays clear and cap_offset 0.
         RegionInfo info = _device.GetRegion((int)index);
-        Span<byte> reply = AddReply(frame.MessageId, frame.Command, Wire.RegionInfoSize);
-        BinaryPrimitives.WriteUInt32LittleEndian(reply, Wire.RegionInfoSize);
-        BinaryPrimitives.WriteUInt32LittleEndian(reply[4..], (uint)info.Flags);
+        RegionMemory? memory = _clientDescriptors > 0 ? info.Memory : null;
+        int areas = memory?.Areas.Count ?? 0;
+        int full = Wire.RegionInfoSize + (areas == 0 ? 0 : Wire.SparseMmapSize + (areas * Wire.SparseAreaSize));
+        bool fits = BinaryPrimitives.ReadUInt32LittleEndian(payload) >= (uint)full;
+
+        // A client without room for all of it is told how much there is, and nothing of mapping yet: flags speak of what the reply holds.
+        Span<byte> reply = AddReply(frame.MessageId, frame.Command, fits ? full : Wire.RegionInfoSize);
+        uint flags = (uint)info.Flags;
+        flags |= memory is not null && fits ? Wire.RegionMmap : 0;
+        flags |= areas != 0 && fits ? Wire.RegionCaps : 0;
+        BinaryPrimitives.WriteUInt32LittleEndian(reply, (uint)full);
+        BinaryPrimitives.WriteUInt32LittleEndian(reply[4..], flags);
         BinaryPrimitives.WriteUInt32LittleEndian(reply[8..], index);
         BinaryPrimitives.WriteUInt64LittleEndian(reply[16..], info.Size);
+        BinaryPrimitives.WriteUInt64LittleEndian(reply[24..], memory?.Offset ?? 0);
+        if (memory is not null && fits)
+        {
+            FillSparseAreas(reply, memory);
+            _replies.Attach([memory.Fd], close: false);
+        }
+
         Flush();
+    }
+
+    /// <summary>The list of capabilities behind the region's description: which parts of it can be mapped.</summary>
+    private static void FillSparseAreas(Span<byte> reply, RegionMemory memory)
+    {
+        if (memory.Areas.Count == 0)
+        {
+            return;
+        }
+
+        BinaryPrimitives.WriteUInt32LittleEndian(reply[12..], Wire.RegionInfoSize);
+        Span<byte> capability = reply[Wire.RegionInfoSize..];
+        BinaryPrimitives.WriteUInt16LittleEndian(capability, Wire.SparseMmapCapability);
+        BinaryPrimitives.WriteUInt16LittleEndian(capability[2..], 1);
+        BinaryPrimitives.WriteUInt32LittleEndian(capability[8..], (uint)memory.Areas.Count);
+        capability = capability[Wire.SparseMmapSize..];
+        foreach (RegionArea area in memory.Areas)
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(capability, area.Offset);
+            BinaryPrimitives.WriteUInt64LittleEndian(capability[8..], area.Size);
+            capability = capability[Wire.SparseAreaSize..];
+        }
     }
 
     private void HandleGetIrqInfo(in Frame frame, ReadOnlySpan<byte> payload)
@@ -432,6 +492,8 @@ public sealed unsafe partial class VfioUserServer
 
         RequestToken token = Begin(frame);
         _barrier = true;
+        _resetting = true;
+        AbandonDma(new DmaRange(0, ulong.MaxValue), DmaResult.Faulted);
         _device.Reset(token);
     }
 

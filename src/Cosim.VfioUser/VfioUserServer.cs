@@ -30,7 +30,7 @@ public sealed unsafe partial class VfioUserServer : IDisposable
     private readonly Libc.FileStatus _socketFile;
     private readonly InterruptTable _interrupts;
     private readonly DescriptorQueue _descriptors = new();
-    private readonly ReplyQueue _replies = new();
+    private readonly SendQueue _replies = new();
     private readonly Request[] _requests;
     private readonly int[] _freeRequests;
 
@@ -38,11 +38,17 @@ public sealed unsafe partial class VfioUserServer : IDisposable
     private byte[] _buffer = new byte[InitialBufferSize];
     private int _head;
     private int _tail;
+
+    /// <summary>Replies in the buffer that begin before this place have been handled, though commands before them wait.</summary>
+    private int _scanned;
     private int _client = -1;
     private EventRegistration? _connection;
     private EventRegistration? _intxUnmask;
     private bool _negotiated;
     private bool _versionHeld;
+
+    /// <summary>Most descriptors the client takes in one message.</summary>
+    private int _clientDescriptors = 1;
     private bool _barrier;
     private bool _broken;
 
@@ -113,11 +119,20 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         }
     }
 
+    /// <summary>Whether the client's next command has to wait.</summary>
     private bool Stalled =>
         _barrier
         || _freeRequestCount == 0
         || (_versionHeld && !_linkUp)
         || _replies.Length > ReplyBackpressure;
+
+    /// <summary>
+    /// Whether more is taken from the socket. While commands have to wait that is done only for the replies that may come behind them,
+    /// as long as there is room, and no descriptors that belong to a waiting command.
+    /// </summary>
+    private bool Receives =>
+        !Stalled
+        || (_twin is null && _dma.Active != 0 && _descriptors is { Count: 0, Overflowed: false } && _tail - _head < _buffer.Length);
 
     /// <summary>Raises an MSI-X vector. What was written to <see cref="Memory"/> before is visible before it.</summary>
     /// <returns>False when the client has not armed the vector.</returns>
@@ -195,6 +210,7 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         }
 
         _barrier = false;
+        _resetting = false;
         Finish(token.Slot);
     }
 
@@ -209,6 +225,7 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         }
 
         _ = Memory.Unmap(request.Range);
+        AbandonDma(request.Range, DmaResult.Unmapped);
         if (!request.NoReply)
         {
             AddUnmapReply(ref request);
@@ -239,6 +256,7 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         if (request.Command is VfioUserCommand.DeviceReset or VfioUserCommand.DmaUnmap)
         {
             _barrier = false;
+            _resetting = false;
         }
 
         if (!request.NoReply)
@@ -298,14 +316,16 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         return ref request;
     }
 
-    private RequestToken Begin(in Frame frame)
+    private RequestToken Begin(in Frame frame) => Begin(frame.Command, frame.MessageId, frame.NoReply);
+
+    private RequestToken Begin(VfioUserCommand command, ushort messageId, bool noReply)
     {
         int slot = _freeRequests[--_freeRequestCount];
         ref Request request = ref _requests[slot];
         request.Active = true;
-        request.MessageId = frame.MessageId;
-        request.Command = frame.Command;
-        request.NoReply = frame.NoReply;
+        request.MessageId = messageId;
+        request.Command = command;
+        request.NoReply = noReply;
         request.Error = Errno.None;
         return new RequestToken(slot, request.Generation);
     }
@@ -402,7 +422,7 @@ public sealed unsafe partial class VfioUserServer : IDisposable
             Process();
         }
 
-        if (!_broken && _client >= 0 && !Stalled && (events & PollEvents.In) != 0)
+        if (!_broken && _client >= 0 && Receives && (events & PollEvents.In) != 0)
         {
             _ = ReceiveOnce();
         }
@@ -431,11 +451,13 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         {
             _head = 0;
             _tail = 0;
+            _scanned = 0;
         }
         else if (_head > 0)
         {
             Buffer.BlockCopy(_buffer, _head, _buffer, 0, _tail - _head);
             _tail -= _head;
+            _scanned = Math.Max(0, _scanned - _head);
             _head = 0;
         }
 
@@ -451,50 +473,108 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         return true;
     }
 
-    /// <summary>Handles the whole frames in the buffer, until there is none or requests have to wait.</summary>
+    /// <summary>
+    /// Handles the whole frames in the buffer. Once a command has to wait so do those behind it; replies are taken even then.
+    /// </summary>
     private void Process()
     {
-        while (_client >= 0 && !_broken && !Stalled && _tail - _head >= Wire.HeaderSize)
+        bool waiting = false;
+        int start = _head;
+        while (_client >= 0 && !_broken && _tail - start >= Wire.HeaderSize)
         {
-            ReadOnlySpan<byte> header = _buffer.AsSpan(_head, Wire.HeaderSize);
+            ReadOnlySpan<byte> header = _buffer.AsSpan(start, Wire.HeaderSize);
             uint size = BinaryPrimitives.ReadUInt32LittleEndian(header[4..]);
             Frame frame = new(header);
+            bool isReply = (frame.Flags & Wire.TypeMask) == Wire.TypeReply && _negotiated;
+            if (!isReply && (waiting || Stalled))
+            {
+                if (_dma.Active == 0 || _twin is not null)
+                {
+                    return;
+                }
+
+                waiting = true;
+            }
+
             if (size < Wire.HeaderSize || size > (uint)_maxFrameSize)
             {
+                if (waiting)
+                {
+                    return;
+                }
+
                 // Where the next message starts is unknown: there is no way on after the answer.
                 Refuse(frame, Errno.EINVAL, $"its size is {size}, expected {Wire.HeaderSize} to {_maxFrameSize}");
                 _broken = true;
                 return;
             }
 
-            if (size > (uint)_buffer.Length)
+            if (_tail - start < (int)size)
             {
-                Array.Resize(ref _buffer, _maxFrameSize);
-            }
+                int needed = start - _head + (int)size;
+                if (needed > _buffer.Length && needed <= _maxFrameSize + InitialBufferSize)
+                {
+                    Array.Resize(ref _buffer, _maxFrameSize + InitialBufferSize);
+                }
 
-            if (_tail - _head < (int)size)
-            {
                 return;
             }
 
-            int start = _head;
-            int end = start + (int)size;
-            if (HoldsVersion(frame, _buffer.AsSpan(start + Wire.HeaderSize, (int)size - Wire.HeaderSize)))
+            start = waiting || isReply ? ProcessOutOfTurn(frame, start, (int)size, isReply, waiting) : ProcessCommand(frame, start, (int)size);
+            if (start < 0)
             {
                 return;
             }
+        }
+    }
 
+    /// <summary>Handles a reply, if that was not done, or passes a command that has to wait over.</summary>
+    /// <returns>Where the next frame begins.</returns>
+    private int ProcessOutOfTurn(in Frame frame, int start, int size, bool isReply, bool waiting)
+    {
+        int end = start + size;
+        bool closes = isReply && CarriesDescriptors(end);
+        if (!waiting)
+        {
             _head = end;
+        }
 
-            // Descriptors come with the last message that began in the bytes they were received with.
-            bool takesDescriptors = end >= _tail && _descriptors.Count + (_descriptors.Overflowed ? 1 : 0) > 0;
-            Handle(frame, _buffer.AsSpan(start + Wire.HeaderSize, (int)size - Wire.HeaderSize), takesDescriptors);
-            if (takesDescriptors)
+        if (isReply && start >= _scanned)
+        {
+            _scanned = end;
+            HandleReply(frame, _buffer.AsSpan(start + Wire.HeaderSize, size - Wire.HeaderSize));
+            if (closes)
             {
                 _descriptors.CloseAll();
             }
         }
+
+        return end;
     }
+
+    /// <returns>Where the next frame begins, or -1 when this one has to wait.</returns>
+    private int ProcessCommand(in Frame frame, int start, int size)
+    {
+        int end = start + size;
+        ReadOnlySpan<byte> payload = _buffer.AsSpan(start + Wire.HeaderSize, size - Wire.HeaderSize);
+        if (HoldsVersion(frame, payload))
+        {
+            return -1;
+        }
+
+        _head = end;
+        bool takesDescriptors = CarriesDescriptors(end);
+        Handle(frame, payload, takesDescriptors);
+        if (takesDescriptors)
+        {
+            _descriptors.CloseAll();
+        }
+
+        return end;
+    }
+
+    /// <summary>Whether descriptors came with the frame that ends there: they come with the last message that began in the bytes they were received with.</summary>
+    private bool CarriesDescriptors(int end) => end >= _tail && _descriptors.Count + (_descriptors.Overflowed ? 1 : 0) > 0;
 
     private void Flush()
     {
@@ -517,9 +597,8 @@ public sealed unsafe partial class VfioUserServer : IDisposable
                 Report($"The client was cut off: it left {_replies.Length} bytes of replies untaken.");
             }
 
-            // Found in the middle of a device's call, perhaps: the end waits until that is over.
-            _broken = true;
-            _connection?.Pend();
+            // Found in the middle of a device's call, perhaps.
+            BreakLater();
         }
     }
 
@@ -527,8 +606,12 @@ public sealed unsafe partial class VfioUserServer : IDisposable
     {
         if (_connection is not null)
         {
-            _connection.Events = (Stalled ? PollEvents.None : PollEvents.In)
+            _connection.Events = (Receives ? PollEvents.In : PollEvents.None)
                 | (_replies.Length > 0 ? PollEvents.Out : PollEvents.None);
+            foreach (EventRegistration doorbell in _doorbells)
+            {
+                doorbell.Events = Stalled ? PollEvents.None : PollEvents.In;
+            }
         }
     }
 
@@ -545,11 +628,20 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         _client = -1;
         _head = 0;
         _tail = 0;
+        _scanned = 0;
         _versionHeld = false;
         _barrier = false;
         _broken = false;
         _replies.Clear();
         _descriptors.CloseAll();
+        CloseDoorbells();
+        EndDma();
+        Memory.DirtyLog = null;
+        if (_buffer.Length > InitialBufferSize)
+        {
+            _buffer = new byte[InitialBufferSize];
+        }
+
         for (int slot = 0; slot < _requests.Length; slot++)
         {
             if (_requests[slot].Active)
@@ -585,6 +677,7 @@ public sealed unsafe partial class VfioUserServer : IDisposable
             MessageId = BinaryPrimitives.ReadUInt16LittleEndian(header);
             Command = (VfioUserCommand)BinaryPrimitives.ReadUInt16LittleEndian(header[2..]);
             Flags = BinaryPrimitives.ReadUInt32LittleEndian(header[8..]);
+            Error = (Errno)BinaryPrimitives.ReadInt32LittleEndian(header[12..]);
         }
 
         internal ushort MessageId { get; }
@@ -592,6 +685,8 @@ public sealed unsafe partial class VfioUserServer : IDisposable
         internal VfioUserCommand Command { get; }
 
         internal uint Flags { get; }
+
+        internal Errno Error { get; }
 
         internal bool NoReply => (Flags & Wire.NoReply) != 0;
     }

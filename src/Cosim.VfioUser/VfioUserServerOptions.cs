@@ -18,6 +18,12 @@ public sealed record VfioUserServerOptions
     /// <summary>Replies the client has not taken are kept up to this many bytes; beyond it the client is cut off.</summary>
     public int MaxQueuedReplyBytes { get; init; } = 16 * 1024 * 1024;
 
+    /// <summary>
+    /// How long the client may take, in milliseconds, to answer DMA_READ or DMA_WRITE. After that, and until it answers something again,
+    /// such accesses end with <see cref="DmaResult.Faulted"/>.
+    /// </summary>
+    public int DmaTimeoutMilliseconds { get; init; } = 10_000;
+
     /// <summary>Called with a sentence for what was refused; the first few times per client only.</summary>
     public Action<string>? Report { get; init; }
 }

@@ -91,12 +91,12 @@ public sealed class DmaTests
     }
 
     [Test]
-    public void Access_MappedWithoutDescriptor_IsUnsupported()
+    public void Access_MappedWithoutDescriptor_IsRemote()
     {
         _client.Map(-1, 0, 0x1000, Page);
 
-        Assert.That(Read(0x1000, new byte[4]), Is.EqualTo(DmaResult.Unsupported));
-        Assert.That(Write(0x1000, new byte[4]), Is.EqualTo(DmaResult.Unsupported));
+        Assert.That(Read(0x1000, new byte[4]), Is.EqualTo(DmaResult.Remote));
+        Assert.That(Write(0x1000, new byte[4]), Is.EqualTo(DmaResult.Remote));
     }
 
     [Test]

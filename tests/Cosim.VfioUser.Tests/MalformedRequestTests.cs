@@ -78,11 +78,37 @@ public sealed class MalformedRequestTests
         yield return Case("DmaWrite_WrongDirection", VfioUserCommand.DmaWrite, Bytes.U64(0, 4, 0));
         yield return Case("Command_Zero", 0, []);
         yield return Case("Command_Unknown", (VfioUserCommand)19, [1]);
-        yield return Case("GetRegionIoFds", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(16, 0, 0, 0), Errno.ENOTSUP);
+        yield return Case("GetRegionIoFds_Empty", VfioUserCommand.DeviceGetRegionIoFds, []);
+        yield return Case("GetRegionIoFds_Long", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(20, 0, 0, 0, 0));
+        yield return Case("GetRegionIoFds_ArgszTooSmall", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(15, 0, 0, 0));
+        yield return Case("GetRegionIoFds_ArgszTooLarge", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32((1024 * 1024) + 1, 0, 0, 0));
+        yield return Case("GetRegionIoFds_Flags", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(16, 1, 0, 0));
+        yield return Case("GetRegionIoFds_Count", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(16, 0, 0, 1));
+        yield return Case("GetRegionIoFds_NoSuchRegion", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(16, 0, 512, 0));
+        yield return Case("GetRegionIoFds_RegionOfNoSize", VfioUserCommand.DeviceGetRegionIoFds, Bytes.U32(16, 0, 6, 0));
         yield return Case("DirtyPages", VfioUserCommand.DirtyPages, Bytes.U32(8, 1), Errno.ENOTSUP);
-        yield return Case("DeviceFeature", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x50001), Errno.ENOTSUP);
-        yield return Case("MigDataRead", VfioUserCommand.MigDataRead, Bytes.U32(8, 0), Errno.ENOTSUP);
-        yield return Case("MigDataWrite", VfioUserCommand.MigDataWrite, Bytes.U32(8, 0), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_Short", VfioUserCommand.DeviceFeature, Bytes.U32(8));
+        yield return Case("DeviceFeature_ArgszTooSmall", VfioUserCommand.DeviceFeature, Bytes.U32(7, 0x2_0007));
+        yield return Case("DeviceFeature_UnknownFlag", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0xC_0006));
+        yield return Case("DeviceFeature_NoMethod", VfioUserCommand.DeviceFeature, Bytes.U32(8, 6));
+        yield return Case("DeviceFeature_GetAndSet", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x3_0006));
+        yield return Case("DeviceFeature_ProbeMigration", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x5_0001), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_GetMigration", VfioUserCommand.DeviceFeature, Bytes.U32(16, 0x1_0001), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_SetDeviceState", VfioUserCommand.DeviceFeature, Bytes.U32(16, 0x2_0002, 1, 0), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_ProbeGetOfStart", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x5_0006), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_ProbeBothOfReport", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x7_0008), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_SetReport", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x2_0008), Errno.ENOTSUP);
+        yield return Case("DeviceFeature_Unknown", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x5_FFFF), Errno.ENOTSUP);
+        yield return Case("LoggingStart_NoData", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x2_0006));
+        yield return Case("LoggingStart_FewerRangesThanCounted", VfioUserCommand.DeviceFeature, [.. Bytes.U32(8, 0x2_0006), .. Bytes.U64(4096), .. Bytes.U32(1, 0)]);
+        yield return Case("LoggingStart_HugeCount", VfioUserCommand.DeviceFeature, [.. Bytes.U32(8, 0x2_0006), .. Bytes.U64(4096), .. Bytes.U32(0xF000_0001, 0), .. Bytes.U64(0, 4096)]);
+        yield return Case("LoggingStart_Reserved", VfioUserCommand.DeviceFeature, [.. Bytes.U32(8, 0x2_0006), .. Bytes.U64(4096), .. Bytes.U32(0, 1)]);
+        yield return Case("LoggingStart_EmptyRange", VfioUserCommand.DeviceFeature, [.. Bytes.U32(8, 0x2_0006), .. Bytes.U64(4096), .. Bytes.U32(1, 0), .. Bytes.U64(0, 0)]);
+        yield return Case("LoggingStart_RangeOverflows", VfioUserCommand.DeviceFeature, [.. Bytes.U32(8, 0x2_0006), .. Bytes.U64(4096), .. Bytes.U32(1, 0), .. Bytes.U64(4096, ulong.MaxValue)]);
+        yield return Case("LoggingStop_NotStarted", VfioUserCommand.DeviceFeature, Bytes.U32(8, 0x2_0007));
+        yield return Case("LoggingReport_NotStarted", VfioUserCommand.DeviceFeature, [.. Bytes.U32(64, 0x1_0008), .. Bytes.U64(0, 4096, 4096)]);
+        yield return Case("MigDataRead_NoMigration", VfioUserCommand.MigDataRead, Bytes.U32(8, 0), Errno.ENOTSUP);
+        yield return Case("MigDataWrite_NoMigration", VfioUserCommand.MigDataWrite, Bytes.U32(8, 0), Errno.ENOTSUP);
     }
 
     [TestCaseSource(nameof(Requests))]

@@ -31,13 +31,22 @@ internal sealed class TestDevice : IVfioUserDevice
 
     internal BlockingCollection<RequestToken> Held { get; } = [];
 
+    /// <summary>Accesses to the client's memory that have ended.</summary>
+    internal BlockingCollection<(ulong Token, DmaResult Result, byte[] Data)> Dma { get; } = [];
+
+    /// <summary>What the client may map of <see cref="LargeRegion"/>.</summary>
+    internal RegionMemory? Memory { get; set; }
+
+    /// <summary>Doorbells of region 0.</summary>
+    internal Doorbell[] Doorbells { get; set; } = [];
+
     internal int Posted { get; private set; }
 
     public RegionInfo GetRegion(int index) => index switch
     {
         0 => RegionInfo.ReadWrite(4096),
         1 => new RegionInfo(4096, RegionFlags.Read),
-        LargeRegion => RegionInfo.ReadWrite(LargeSize),
+        LargeRegion => RegionInfo.ReadWrite(LargeSize) with { Memory = Memory },
         3 => new RegionInfo(4096, RegionFlags.Write),
         VfioPci.ConfigRegionIndex => RegionInfo.ReadWrite(256),
         _ => default,
@@ -106,6 +115,12 @@ internal sealed class TestDevice : IVfioUserDevice
         Server!.CompleteUnmap(token);
     }
 
+    public void DmaReadDone(ulong token, DmaResult result, ReadOnlySpan<byte> data) => Dma.Add((token, result, data.ToArray()));
+
+    public void DmaWriteDone(ulong token, DmaResult result) => Dma.Add((token, result, []));
+
+    public IReadOnlyList<Doorbell> GetDoorbells(int region) => region == 0 ? Doorbells : [];
+
     public void InterruptsChanged(int index, int start, int count, IrqChange change) =>
         Events.Add($"irq {index} [{start},{start + count}) {change}");
 
@@ -118,6 +133,13 @@ internal sealed class TestDevice : IVfioUserDevice
     {
         Assert.That(Events.TryTake(out string? text, ServerHost.Deadline), Is.True, "No event came.");
         return text!;
+    }
+
+    /// <summary>The next access to the client's memory that ended.</summary>
+    internal (ulong Token, DmaResult Result, byte[] Data) NextDma()
+    {
+        Assert.That(Dma.TryTake(out (ulong Token, DmaResult Result, byte[] Data) ended, ServerHost.Deadline), Is.True, "No access ended.");
+        return ended;
     }
 
     /// <summary>The next request the device keeps.</summary>

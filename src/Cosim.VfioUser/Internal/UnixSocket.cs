@@ -89,6 +89,22 @@ internal static unsafe class UnixSocket
         return socket;
     }
 
+    /// <summary>Two sockets connected with each other: ours, which does not block, and one to be passed on.</summary>
+    /// <returns>False when no descriptors were to be had.</returns>
+    internal static bool TryCreatePair(out int own, out int other)
+    {
+        int* pair = stackalloc int[2];
+        bool made = Libc.SocketPair(Libc.AF_UNIX, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC, 0, pair) == 0;
+        own = made ? pair[0] : -1;
+        other = made ? pair[1] : -1;
+        if (made)
+        {
+            _ = Libc.Control(own, Libc.F_SETFL, Libc.O_NONBLOCK);
+        }
+
+        return made;
+    }
+
     /// <summary>Receives what is there into <paramref name="buffer"/>, and descriptors into the queue.</summary>
     /// <returns>Bytes, 0 at the end of the stream, or the error number, negative.</returns>
     internal static nint Receive(int socket, Span<byte> buffer, DescriptorQueue descriptors, bool wait)
@@ -142,7 +158,7 @@ internal static unsafe class UnixSocket
 
     /// <summary>Sends bytes with descriptors.</summary>
     /// <returns>Bytes sent, or -1 with the error number set.</returns>
-    internal static nint Send(int socket, ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors)
+    internal static nint Send(int socket, ReadOnlySpan<byte> bytes, ReadOnlySpan<int> descriptors, int flags = 0)
     {
         if (descriptors.Length > Wire.MaxDescriptors * 4)
         {
@@ -166,7 +182,7 @@ internal static unsafe class UnixSocket
                 message.ControlLength = (nuint)size;
             }
 
-            return Libc.SendMessage(socket, &message, Libc.MSG_NOSIGNAL);
+            return Libc.SendMessage(socket, &message, Libc.MSG_NOSIGNAL | flags);
         }
     }
 

@@ -5,10 +5,16 @@ using System.Text.Json;
 namespace Cosim.VfioUser.Internal;
 
 /// <summary>The JSON of a VERSION message: what the peer can take.</summary>
-internal readonly record struct VersionData(int MaxDescriptors, long MaxDataTransfer, bool WriteMultiple)
+internal readonly record struct VersionData(int MaxDescriptors, long MaxDataTransfer, bool WriteMultiple, bool TwinSocket)
 {
+    /// <summary><c>twin_socket</c> of a client that asks for it.</summary>
+    internal const string TwinRequest = "\"twin_socket\":{\"supported\":true}";
+
+    /// <summary><c>twin_socket</c> of a server that passes it as the only descriptor of its reply.</summary>
+    internal const string TwinReply = "\"twin_socket\":{\"supported\":true,\"fd_index\":0}";
+
     /// <summary>What holds for a peer that says nothing.</summary>
-    internal static VersionData Default => new(1, Wire.DefaultMaxDataTransfer, false);
+    internal static VersionData Default => new(1, Wire.DefaultMaxDataTransfer, false, false);
 
     /// <summary>Reads version data: nothing at all, or NUL-terminated JSON.</summary>
     /// <returns>False when it is not that, or when a capability has the wrong type or range.</returns>
@@ -44,7 +50,7 @@ internal readonly record struct VersionData(int MaxDescriptors, long MaxDataTran
     }
 
     /// <summary>Writes version data of at most <paramref name="room"/> bytes, its NUL included: as many capabilities as fit.</summary>
-    internal static byte[] Compose(int maxDataTransfer, int maxDmaMaps, bool writeMultiple, int room)
+    internal static byte[] Compose(int maxDataTransfer, int maxDmaMaps, bool writeMultiple, int room, string twin = "")
     {
         const string Prefix = "{\"capabilities\":{";
         const string Suffix = "}}";
@@ -55,6 +61,7 @@ internal readonly record struct VersionData(int MaxDescriptors, long MaxDataTran
 
         string[] capabilities =
         [
+            twin,
             $"\"max_msg_fds\":{Wire.MaxDescriptors}",
             $"\"max_data_xfer_size\":{maxDataTransfer}",
             writeMultiple ? "\"write_multiple\":true" : string.Empty,
@@ -111,11 +118,39 @@ internal readonly record struct VersionData(int MaxDescriptors, long MaxDataTran
             version = version with { WriteMultiple = element.GetBoolean() };
         }
 
+        if (capabilities.TryGetProperty("twin_socket", out element))
+        {
+            if (!TryParseTwin(element, out bool supported))
+            {
+                return false;
+            }
+
+            version = version with { TwinSocket = supported };
+        }
+
         // Not used here, but a peer that garbles them is not to be trusted with the rest.
         return (!capabilities.TryGetProperty("max_dma_maps", out element) || TryGetNumber(element, out long _))
             && (!capabilities.TryGetProperty("pgsizes", out element) || TryGetNumber(element, out long _))
-            && (!capabilities.TryGetProperty("migration", out element) || element.ValueKind == JsonValueKind.Object)
-            && (!capabilities.TryGetProperty("twin_socket", out element) || element.ValueKind == JsonValueKind.Object);
+            && (!capabilities.TryGetProperty("migration", out element) || element.ValueKind == JsonValueKind.Object);
+    }
+
+    /// <summary>Reads <c>twin_socket</c>. In a reply that says it is supported, the descriptor must be the only one there is.</summary>
+    private static bool TryParseTwin(JsonElement element, out bool supported)
+    {
+        supported = false;
+        if (element.ValueKind != JsonValueKind.Object
+            || (element.TryGetProperty("fd_index", out JsonElement index) && !TryGetNumber(index, out long _)))
+        {
+            return false;
+        }
+
+        if (!element.TryGetProperty("supported", out JsonElement flag))
+        {
+            return true;
+        }
+
+        supported = flag.ValueKind == JsonValueKind.True;
+        return flag.ValueKind is JsonValueKind.True or JsonValueKind.False;
     }
 
     private static bool TryGetNumber(JsonElement element, out long value)
