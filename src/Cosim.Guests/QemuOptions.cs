@@ -24,6 +24,12 @@ public sealed record QemuOptions
     /// <summary>Guest memory in MiB.</summary>
     public int MemoryMiB { get; init; } = 512;
 
+    /// <summary>
+    /// Whether vfio-user servers are given its memory to map. Without it they have to ask for every byte (DMA_READ, DMA_WRITE), which is slow
+    /// and rarely what one wants.
+    /// </summary>
+    public bool ShareMemory { get; init; } = true;
+
     /// <summary>Processors.</summary>
     public int Processors { get; init; } = 1;
 

@@ -27,6 +27,7 @@ internal sealed class BridgedHost : IAsyncDisposable
     private readonly SemaphoreSlim _stateChanged = new(0);
     private Process? _backEnd;
     private QemuProcess? _host;
+    private bool _shareMemory = true;
 
     internal BridgedHost(FpgaKind fpga)
     {
@@ -63,9 +64,9 @@ internal sealed class BridgedHost : IAsyncDisposable
     internal QemuProcess Host => _host ?? throw new InvalidOperationException("host 1 is not started");
 
     /// <summary>Brings everything up to a guest that has its disk.</summary>
-    internal static async Task<BridgedHost> StartAsync(FpgaKind fpga)
+    internal static async Task<BridgedHost> StartAsync(FpgaKind fpga, bool shareMemory = true)
     {
-        BridgedHost hosts = new(fpga);
+        BridgedHost hosts = new(fpga) { _shareMemory = shareMemory };
         try
         {
             await hosts.Bridge.Started.WaitAsync(Deadline);
@@ -116,6 +117,7 @@ internal sealed class BridgedHost : IAsyncDisposable
             RunFolder = _folder,
             VfioUserSockets = _sockets[..1],
             MemoryMiB = 256,
+            ShareMemory = _shareMemory,
         });
         _ = await _host.WaitUntilReadyAsync(Deadline);
     }

@@ -29,8 +29,10 @@ internal static class QemuCommandLine
             "-smp", $"{options.Processors}",
             "-m", $"{options.MemoryMiB}M",
 
-            // Shared, so that a vfio-user server can map it.
-            "-object", Json("qom-type", "memory-backend-memfd", ("id", "ram"), ("size", (long)options.MemoryMiB << 20), ("share", true)),
+            // Shared, so that a vfio-user server can map it: QEMU passes a descriptor of no other memory.
+            "-object", options.ShareMemory
+                ? Json("qom-type", "memory-backend-memfd", ("id", "ram"), ("size", (long)options.MemoryMiB << 20), ("share", true))
+                : Json("qom-type", "memory-backend-ram", ("id", "ram"), ("size", (long)options.MemoryMiB << 20)),
             "-machine", machine,
             "-kernel", options.Image.Kernel,
             "-initrd", options.Image.Initramfs,
