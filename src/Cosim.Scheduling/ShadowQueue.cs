@@ -46,7 +46,6 @@ internal sealed class ShadowQueue : IDmaClient
     private readonly int _function;
     private readonly ushort _kickVector;
     private readonly ushort[] _batch = new ushort[FetchBatch];
-    private readonly ushort[] _drained = new ushort[DrainBatch];
 
     private QueueShare? _pool;
     private SplitVirtqueue _host;
@@ -88,7 +87,9 @@ internal sealed class ShadowQueue : IDmaClient
     private ushort _lastUsed;
     private ushort _hostUsed;
     private int _offered;
+    private ushort[] _drained = [];
     private int _drainCount;
+    private ushort _drainTarget;
     private int _copiesOut;
     private CopyStatus _copyOutStatus;
 
@@ -159,6 +160,7 @@ internal sealed class ShadowQueue : IDmaClient
             }
 
             _offerAgain = new ushort[host.Size];
+            _drained = new ushort[host.Size];
         }
 
         foreach (Chain chain in _chains)
@@ -170,6 +172,7 @@ internal sealed class ShadowQueue : IDmaClient
         _offered = 0;
         _offerAgainCount = _offerAgainNext = 0;
         _batchFrom = _batchCount = 0;
+        _drainCount = 0;
         _notified = true;
         _running = true;
         _stopping = false;
@@ -893,6 +896,13 @@ internal sealed class ShadowQueue : IDmaClient
 
     private void EndDrain()
     {
+        // What the driver was not told of is still host 2's, or a new back end's.
+        for (int i = 0; i < _drainCount; i++)
+        {
+            _chains[_drained[i]].State = ChainState.Offered;
+        }
+
+        _drainCount = 0;
         _draining = false;
         Pump();
     }
@@ -910,8 +920,10 @@ internal sealed class ShadowQueue : IDmaClient
         }
         else if (count != 0)
         {
-            count = Math.Min(Math.Min(count, DrainBatch), _shadow.Size - (_lastUsed & (_shadow.Size - 1)));
-            Read(DmaSpace.Host2, _shadow.UsedElement(_lastUsed), 8 * count, Step.UsedElements);
+            // Buffers that the back end used together are used together at the driver's ring, too: a network packet may be spread over
+            // several (5.1.6.4.1). So the driver's index moves once, by all that this index covers.
+            _drainTarget = index;
+            ReadUsedElements();
         }
         else if (_shadowEventIdx && !_usedArmed)
         {
@@ -924,6 +936,13 @@ internal sealed class ShadowQueue : IDmaClient
         }
     }
 
+    private void ReadUsedElements()
+    {
+        ushort next = (ushort)(_lastUsed + _drainCount);
+        int count = Math.Min((ushort)(_drainTarget - next), Math.Min(DrainBatch, _shadow.Size - (next & (_shadow.Size - 1))));
+        Read(DmaSpace.Host2, _shadow.UsedElement(next), 8 * count, Step.UsedElements);
+    }
+
     private void UsedElementsRead(ReadOnlySpan<byte> data)
     {
         if (_frozen)
@@ -932,8 +951,8 @@ internal sealed class ShadowQueue : IDmaClient
             return;
         }
 
-        _drainCount = data.Length / 8;
-        for (int i = 0; i < _drainCount; i++)
+        int from = _drainCount;
+        for (int i = 0; i < data.Length / 8; i++)
         {
             uint id = BinaryPrimitives.ReadUInt32LittleEndian(data[(8 * i)..]);
             uint length = BinaryPrimitives.ReadUInt32LittleEndian(data[((8 * i) + 4)..]);
@@ -952,12 +971,12 @@ internal sealed class ShadowQueue : IDmaClient
 
             chain.State = ChainState.Used;
             chain.UsedLength = length;
-            _drained[i] = chain.Head;
+            _drained[_drainCount++] = chain.Head;
         }
 
         _copiesOut = 1;
         _copyOutStatus = CopyStatus.Ok;
-        for (int i = 0; i < _drainCount; i++)
+        for (int i = from; i < _drainCount; i++)
         {
             CopyOut(_chains[_drained[i]]);
         }
@@ -994,12 +1013,6 @@ internal sealed class ShadowQueue : IDmaClient
     {
         if (_copyOutStatus != CopyStatus.Ok)
         {
-            // Not told to the driver yet: the chains are still host 2's, or a new back end's.
-            for (int i = 0; i < _drainCount; i++)
-            {
-                _chains[_drained[i]].State = ChainState.Offered;
-            }
-
             if (_copyOutStatus != CopyStatus.Lost)
             {
                 bool frozen = _frozen;
@@ -1023,7 +1036,18 @@ internal sealed class ShadowQueue : IDmaClient
             return;
         }
 
-        PublishUsed();
+        if ((ushort)(_lastUsed + _drainCount) == _drainTarget)
+        {
+            PublishUsed();
+        }
+        else if (_frozen)
+        {
+            EndDrain();
+        }
+        else
+        {
+            ReadUsedElements();
+        }
     }
 
     private void PublishUsed()
@@ -1038,7 +1062,7 @@ internal sealed class ShadowQueue : IDmaClient
             BinaryPrimitives.WriteUInt32LittleEndian(elements[((8 * run) + 4)..], chain.UsedLength);
             run++;
             _hostUsed++;
-            if (i + 1 == _drainCount || (_hostUsed & (_host.Size - 1)) == 0)
+            if (i + 1 == _drainCount || run == DrainBatch || (_hostUsed & (_host.Size - 1)) == 0)
             {
                 Write(DmaSpace.Host1, _host.UsedElement(runStart), elements[..(8 * run)], Step.NoStep);
                 runStart = _hostUsed;
@@ -1062,6 +1086,7 @@ internal sealed class ShadowQueue : IDmaClient
     private void InterruptChecked(ushort value)
     {
         ushort old = (ushort)(_hostUsed - _drainCount);
+        _drainCount = 0;
         bool interrupt = _hostEventIdx
             ? SplitVirtqueue.PassesEvent(value, _hostUsed, old)
             : (value & SplitVirtqueue.AvailableNoInterrupt) == 0;
