@@ -53,6 +53,7 @@ public sealed class ScenarioOptionsTests
                 new DeviceSpec { Block = new BlockDevice { Image = "/d1", ReadOnly = true, Serial = "s1" } },
                 new DeviceSpec { Block = new BlockDevice { Image = "/d2" } },
                 new DeviceSpec { Net = new NetDevice() },
+                new DeviceSpec { Net = new NetDevice { Mac = "52:54:00:00:00:02", QueuePairs = 3, SpeedMbps = 25_000, Offloads = false, MergedBuffers = false } },
             },
         };
         IReadOnlyList<string> arguments = ScenarioOptions.BackEndDevices(scenario, (disk, block) => $"{disk}{block.Image}");
@@ -65,6 +66,7 @@ public sealed class ScenarioOptionsTests
                 "--blk", "1/d2,serial=a-name-that-is-longe",
             }.AsEnumerable()));
             Assert.That(arguments[7], Does.Match("^tap=tap1,mac=02(:[0-9a-f]{2}){5}$"));
+            Assert.That(arguments[9], Is.EqualTo("tap=tap2,mac=52:54:00:00:00:02,pairs=3,speed=25000,offloads=off,merge=off"));
         });
     }
 

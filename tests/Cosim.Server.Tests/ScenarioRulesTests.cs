@@ -61,6 +61,11 @@ public sealed class ScenarioRulesTests
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "52:54:00:12:34");
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "01:00:5e:00:00:01");
         yield return Case("devices[1].net.mtu", s => s.Devices[1].Net.Mtu = 67);
+        yield return Case("devices[1].net.mtu", s => s.Devices[1].Net.Mtu = 65522);
+        yield return Case("devices[1].net.queuePairs", s => s.Devices[1].Net.QueuePairs = 0);
+        yield return Case("devices[1].net.queuePairs", s => s.Devices[1].Net.QueuePairs = 4); // 9 queues where there are 8
+        yield return Case("devices[1].net.queuePairs", s => (s.Fpga.QueuesPerFunction, s.Devices[1].Net.QueuePairs) = (64, 32));
+        yield return Case("devices[1].net.speedMbps", s => s.Devices[1].Net.SpeedMbps = uint.MaxValue);
         yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.0.0.1");
         yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.1/8");
         yield return Case("fpga.queuesPerFunction", s => s.Fpga.QueuesPerFunction = 0);

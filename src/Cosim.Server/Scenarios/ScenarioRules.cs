@@ -26,6 +26,13 @@ public static partial class ScenarioRules
     // VIRTIO_BLK_ID_BYTES (virtio 1.3, 5.2.6).
     private const int MostSerialBytes = 20;
 
+    // A TAP's greatest MTU: 65,535 without the Ethernet header.
+    private const uint MostMtu = 65521;
+
+    // With the control queue they fit the 64 queues that a function has at most.
+    private const uint MostQueuePairs = 31;
+    private const uint DefaultQueuesPerFunction = 8;
+
     // sun_path of sockaddr_un with its terminating zero.
     private const int MostSocketPathBytes = 107;
 
@@ -239,7 +246,7 @@ public static partial class ScenarioRules
                     CheckBlock(scenario.Devices[i].Block, $"{path}.block", found);
                     break;
                 case DeviceSpec.KindOneofCase.Net:
-                    CheckNet(scenario.Devices[i].Net, $"{path}.net", found);
+                    CheckNet(scenario.Devices[i].Net, scenario.Fpga, $"{path}.net", found);
                     break;
                 default:
                     found.Add(path, "is empty; expected block or net");
@@ -265,7 +272,7 @@ public static partial class ScenarioRules
         }
     }
 
-    private static void CheckNet(NetDevice net, string path, Collector found)
+    private static void CheckNet(NetDevice net, FpgaSpec? fpga, string path, Collector found)
     {
         // The lowest bit of the first octet marks a group address (IEEE 802, 8.2.2).
         if (net.Mac.Length > 0
@@ -274,7 +281,16 @@ public static partial class ScenarioRules
             found.Add($"{path}.mac", $"is \"{net.Mac}\"; expected a unicast address such as 52:54:00:12:34:56");
         }
 
-        found.Range($"{path}.mtu", net.HasMtu, net.Mtu, 68, 65535);
+        found.Range($"{path}.mtu", net.HasMtu, net.Mtu, 68, MostMtu);
+        found.Range($"{path}.speedMbps", net.HasSpeedMbps, net.SpeedMbps, 0, int.MaxValue);
+        found.Range($"{path}.queuePairs", net.HasQueuePairs, net.QueuePairs, 1, MostQueuePairs);
+        ulong queues = (2UL * (net.HasQueuePairs ? net.QueuePairs : 1)) + 1;
+        ulong there = fpga is { HasQueuesPerFunction: true } ? fpga.QueuesPerFunction : DefaultQueuesPerFunction;
+        if (queues > there && queues <= (2 * MostQueuePairs) + 1)
+        {
+            found.Add($"{path}.queuePairs", $"is {(queues - 1) / 2}, which with the control queue makes {queues} queues; fpga.queuesPerFunction is {there}");
+        }
+
         if (net.Address.Length > 0 && !IsInterfaceAddress(net.Address))
         {
             found.Add($"{path}.address", $"is \"{net.Address}\"; expected an IPv4 address with its prefix such as 10.51.0.2/24");

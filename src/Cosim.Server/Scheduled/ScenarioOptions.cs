@@ -75,7 +75,11 @@ internal static class ScenarioOptions
                 string mac = net.Mac.Length > 0 ? net.Mac : MadeUpMac(scenario.Name, i);
                 string mtu = net.HasMtu ? $",mtu={net.Mtu}" : "";
                 string address = net.Address.Length > 0 ? $",ip={net.Address}" : "";
-                arguments.AddRange(["--net", $"tap=tap{taps++},mac={mac}{mtu}{address}"]);
+                string pairs = net.HasQueuePairs ? $",pairs={net.QueuePairs}" : "";
+                string speed = net.HasSpeedMbps ? $",speed={net.SpeedMbps}" : "";
+                string offloads = net is { HasOffloads: true, Offloads: false } ? ",offloads=off" : "";
+                string merge = net is { HasMergedBuffers: true, MergedBuffers: false } ? ",merge=off" : "";
+                arguments.AddRange(["--net", $"tap=tap{taps++},mac={mac}{mtu}{address}{pairs}{speed}{offloads}{merge}"]);
             }
         }
 
