@@ -16,13 +16,15 @@ public sealed class BackendOptions
 
         The devices, in the order of the FPGA's functions:
           --blk FILE[,ro][,serial=TEXT]                         image file or block device
-          --net tap=NAME[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,ip=A.B.C.D/N]
+          --net tap=NAME[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,ip=A.B.C.D/N][,pairs=N][,speed=MBPS][,offloads=off][,merge=off]
+                                                                TAP interface; pairs of queues, checksum and segmentation offloads, frames
+                                                                received into several buffers
         """;
 
     private const int DefaultPoolMiB = 32;
-    private const int DefaultMtu = 1500;
 
     private readonly List<Func<ulong, Action<string>, IDeviceBackend>> _devices = [];
+    private int _nets;
     private long _poolSize = (long)DefaultPoolMiB << 20;
     private string? _socket;
     private (ushort Vendor, ushort Device)? _function;
@@ -138,39 +140,33 @@ public sealed class BackendOptions
 
     private void AddNet(string value)
     {
-        string? tap = null;
-        string? address = null;
-        PhysicalAddress mac = PhysicalAddress.Parse("02-63-6F-73-69-01");
-        int mtu = DefaultMtu;
+        NetOptions net = new() { Tap = string.Empty };
         foreach (string part in value.Split(','))
         {
             int equals = part.IndexOf('=', StringComparison.Ordinal);
             string name = equals < 0 ? part : part[..equals];
             string text = part[(equals + 1)..];
-            switch (name)
+            net = name switch
             {
-                case "tap":
-                    tap = text;
-                    break;
-                case "ip":
-                    address = text;
-                    break;
-                case "mtu":
-                    mtu = ParseNumber("--net mtu", text, NetBackend.MinMtu, NetBackend.MaxMtu);
-                    break;
-                case "mac" when PhysicalAddress.TryParse(text, out PhysicalAddress? parsed):
-                    mac = parsed;
-                    break;
-                default:
-                    throw new BackendException($"--net {value}: {part} is unknown or malformed, expected tap=, mac=, mtu= or ip=.");
-            }
+                "tap" => net with { Tap = text },
+                "ip" => net with { Address = text },
+                "mtu" => net with { Mtu = ParseNumber("--net mtu", text, NetOptions.MinMtu, NetOptions.MaxMtu) },
+                "pairs" => net with { QueuePairs = ParseNumber("--net pairs", text, 1, NetOptions.MaxQueuePairs) },
+                "speed" => net with { SpeedMbps = ParseNumber("--net speed", text, 0, NetOptions.MaxSpeedMbps) },
+                "offloads" when text is "on" or "off" => net with { Offloads = text == "on" },
+                "merge" when text is "on" or "off" => net with { MergedBuffers = text == "on" },
+                "mac" when PhysicalAddress.TryParse(text, out PhysicalAddress? parsed) => net with { Mac = parsed },
+                _ => throw new BackendException(
+                    $"--net {value}: {part} is unknown or malformed, expected tap=, mac=, mtu=, ip=, pairs=, speed=, offloads=on|off or merge=on|off."),
+            };
         }
 
-        if (tap is null)
+        if (net.Tap.Length == 0)
         {
             throw new BackendException($"--net {value}: tap=NAME is missing.");
         }
 
-        _devices.Add((_, report) => new NetBackend(tap, mac, mtu, address, report));
+        _nets++;
+        _devices.Add((pool, report) => new NetBackend(net, pool / (ulong)_nets, report));
     }
 }

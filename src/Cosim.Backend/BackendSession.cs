@@ -174,6 +174,10 @@ public sealed class BackendSession : IDisposable
                 ? _slots[header.Device].Answer(header.Request, payload, body)
                 : Status(body, Invalid);
         Post(header.Request, MailboxHeader.Reply, header.Device, size);
+        if (header.Request == MailboxRequest.GetConfig && header.Device < (uint)_slots.Length)
+        {
+            _slots[header.Device].Device.ConfigurationRead();
+        }
     }
 
     private int AnswerGetBackend(ReadOnlySpan<byte> payload, Span<byte> body)

@@ -40,6 +40,11 @@ public interface IDeviceBackend : IDisposable
     /// <param name="configurationChanged">To be called when <see cref="Configuration"/> has changed on its own.</param>
     void Attach(EventLoop loop, Action configurationChanged);
 
+    /// <summary>The front end has read <see cref="Configuration"/>: the driver finds what it was told before it hears of a buffer used from now on.</summary>
+    void ConfigurationRead()
+    {
+    }
+
     /// <summary>The driver has chosen features; before its queues are ready.</summary>
     void Negotiated(ulong features)
     {

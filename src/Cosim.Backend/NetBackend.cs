@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers.Binary;
-using System.Net.NetworkInformation;
-using System.Runtime.InteropServices;
+using System.Numerics;
 using Cosim.Backend.Internal;
 using Cosim.VfioUser;
 using Cosim.Virtio;
@@ -9,73 +8,81 @@ using Cosim.Virtio;
 namespace Cosim.Backend;
 
 /// <summary>
-/// virtio-net (virtio 1.3, 5.1) on a TAP interface. One pair of queues, no offloads; merged receive buffers are not
-/// offered, so each frame has to fit the one buffer it is received into.
+/// virtio-net (virtio 1.3, 5.1) on a TAP interface: several pairs of queues, a control queue, and offloads that pass from one side to the other. Hashes and
+/// receive-side scaling, notification coalescing, statistics and RSC are not offered.
 /// </summary>
-public sealed unsafe class NetBackend : IDeviceBackend
+public sealed partial class NetBackend : IDeviceBackend
 {
-    /// <summary>Smallest MTU that IPv4 allows.</summary>
-    public const int MinMtu = 68;
+    private const int ConfigurationSize = 24;
+    private const int MacSize = 6;
+    private const int StatusOffset = 6;
 
-    /// <summary>Greatest MTU served: jumbo frames.</summary>
-    public const int MaxMtu = 9216;
+    /// <summary>VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_ANNOUNCE.</summary>
+    private const byte LinkUp = 1;
+    private const byte Announce = 2;
 
-    /// <summary>VIRTIO_NET_F_MTU, MAC, STATUS.</summary>
-    private const ulong OfferedFeatures = (1 << 3) | (1 << 5) | (1 << 16);
+    private const int MostEntries = 256;
+    private const int FewestEntries = 16;
 
-    private const int ConfigurationSize = 12;
-    private const int ReceiveQueue = 0;
-
-    /// <summary>struct virtio_net_hdr with num_buffers, which VERSION_1 always has.</summary>
-    private const int HeaderSize = 12;
-
-    /// <summary>Frames taken in one go, lest a busy interface starves the other devices.</summary>
-    private const int Batch = 64;
+    /// <summary>What a driver gives for a frame of segments where buffers are not merged: 64 KiB, their headers, ours.</summary>
+    private const int SegmentsBufferSize = 65562;
 
     private readonly byte[] _configuration = new byte[ConfigurationSize];
-    private readonly byte[] _frame = GC.AllocateArray<byte>(HeaderSize + 65536, pinned: true);
-    private readonly string _name;
-    private readonly int _mtu;
+    private readonly NetOptions _options;
     private readonly Tap _tap;
-    private readonly Action<string> _report;
+    private readonly NetLink _link;
+    private readonly NetPair[] _pairs;
+    private readonly Virtqueue?[] _unfinished;
+    private readonly EventFd _turn;
+    private readonly ulong _features;
     private Action _configurationChanged = () => { };
-    private EventRegistration? _frames;
+    private EventLoop? _loop;
+    private EventRegistration? _turns;
     private LinkMonitor? _links;
-    private Virtqueue? _receive;
+    private bool _gone;
+    private int _activePairs = 1;
 
     /// <summary>Attaches to the interface and switches it on.</summary>
-    /// <param name="tapName">Interface; created if there is none of that name.</param>
-    /// <param name="mac">The address of host 1's network card.</param>
-    /// <param name="mtu">Told to host 1, and set on the interface.</param>
-    /// <param name="address">IPv4 address of the interface as A.B.C.D/N; null leaves it alone.</param>
+    /// <param name="options">The card and the interface.</param>
+    /// <param name="poolSize">Receive buffers are kept few enough for a pool of this many bytes.</param>
     /// <param name="report">Takes a sentence for each thing worth knowing.</param>
     /// <exception cref="BackendException">Linux refuses, or a value is out of range.</exception>
-    public NetBackend(string tapName, PhysicalAddress mac, int mtu, string? address, Action<string> report)
+    public NetBackend(NetOptions options, ulong poolSize, Action<string> report)
     {
-        byte[] bytes = mac.GetAddressBytes();
-        if (bytes.Length != 6 || (bytes[0] & 1) != 0)
+        byte[] mac = options.Mac.GetAddressBytes();
+        if (mac.Length != MacSize || (mac[0] & 1) != 0)
         {
-            throw new BackendException($"The MAC address {mac} is not that of one station: 6 bytes, the first of them even.");
+            throw new BackendException($"The MAC address {options.Mac} is not that of one station: 6 bytes, the first of them even.");
         }
 
-        if (mtu is < MinMtu or > MaxMtu)
-        {
-            throw new BackendException($"The MTU is {mtu}; expected {MinMtu} to {MaxMtu}.");
-        }
-
-        _name = tapName;
-        _mtu = mtu;
-        _report = report;
-        _tap = new Tap(tapName, mtu, address);
-        bytes.CopyTo(_configuration, 0); // mac
-        BinaryPrimitives.WriteUInt16LittleEndian(_configuration.AsSpan(8), 1); // max_virtqueue_pairs
-        BinaryPrimitives.WriteUInt16LittleEndian(_configuration.AsSpan(10), (ushort)mtu); // mtu
-        SetLinkStatus(_tap.IsUp);
+        CheckRange("The MTU", options.Mtu, NetOptions.MinMtu, NetOptions.MaxMtu);
+        CheckRange("The number of queue pairs", options.QueuePairs, 1, NetOptions.MaxQueuePairs);
+        CheckRange("The speed in Mbit/s", options.SpeedMbps, 0, NetOptions.MaxSpeedMbps);
+        _options = options;
+        QueueSize = EntriesFor(options, poolSize);
+        _tap = new Tap(options.Tap, options.Mtu, options.Address, options.QueuePairs);
+        _link = new NetLink(options.Tap, _tap, options.Mtu, report);
+        _pairs = [.. Enumerable.Range(0, options.QueuePairs).Select(pair => new NetPair(_link, pair))];
+        _unfinished = new Virtqueue?[options.QueuePairs];
+        _turn = new EventFd();
+        _features = NetFeatures.Always
+            | (options.QueuePairs > 1 ? NetFeatures.Mq : 0)
+            | (options.MergedBuffers ? NetFeatures.MrgRxbuf : 0)
+            | (options.Offloads ? NetFeatures.Offloads | (_tap.SegmentsUdp ? NetFeatures.UdpSegmentation : 0) : 0);
+        mac.CopyTo(_configuration, 0); // mac
+        _configuration[StatusOffset] = _tap.IsUp ? LinkUp : (byte)0;
+        BinaryPrimitives.WriteUInt16LittleEndian(_configuration.AsSpan(8), (ushort)options.QueuePairs); // max_virtqueue_pairs
+        BinaryPrimitives.WriteUInt16LittleEndian(_configuration.AsSpan(10), (ushort)options.Mtu); // mtu
+        BinaryPrimitives.WriteInt32LittleEndian(_configuration.AsSpan(12), options.SpeedMbps); // speed
+        _configuration[16] = 1; // duplex: full. Of what follows, RSS and hash fields, nothing is offered.
+        _link.Filter.Reset(mac, filtersVlans: false);
     }
 
     /// <inheritdoc/>
     public string Description =>
-        $"net {_name}, MAC {string.Join(':', _configuration.Take(6).Select(value => value.ToString("x2")))}, MTU {_mtu}";
+        $"net {_options.Tap}, MAC {string.Join(':', _configuration.Take(MacSize).Select(value => value.ToString("x2")))}, MTU {_options.Mtu}, "
+        + $"{_options.QueuePairs} queue pair{(_options.QueuePairs > 1 ? "s" : string.Empty)}"
+        + $"{(_options.Offloads ? ", offloads" : string.Empty)}{(_options.MergedBuffers ? ", merged buffers" : string.Empty)}";
 
     /// <inheritdoc/>
     public VirtioDeviceId DeviceId => VirtioDeviceId.Net;
@@ -83,171 +90,232 @@ public sealed unsafe class NetBackend : IDeviceBackend
     /// <summary>Ethernet controller, revision 1.</summary>
     public uint ClassRevision => 0x0200_0001;
 
-    /// <inheritdoc/>
-    public int QueueCount => 2;
+    /// <summary>The pairs' and the control queue.</summary>
+    public int QueueCount => (2 * _pairs.Length) + 1;
 
     /// <inheritdoc/>
-    public int QueueSize => 256;
+    public int QueueSize { get; }
 
     /// <inheritdoc/>
-    public ulong Features => OfferedFeatures;
+    public ulong Features => _features;
 
     /// <inheritdoc/>
     public ReadOnlySpan<byte> Configuration => _configuration;
 
-    private bool LinkUp => (_configuration[6] & 1) != 0;
+    /// <summary>Which queue is the control queue: the one after the pairs that the driver knows of (5.1.2).</summary>
+    private int ControlQueue => (_link.Features & NetFeatures.CtrlVq) == 0
+        ? int.MaxValue
+        : (_link.Features & NetFeatures.Mq) != 0 ? 2 * _pairs.Length : 2;
+
+    private Span<byte> Mac => _configuration.AsSpan(0, MacSize);
 
     /// <inheritdoc/>
     public void Attach(EventLoop loop, Action configurationChanged)
     {
+        _loop = loop;
         _configurationChanged = configurationChanged;
-        _frames = loop.Register(_tap.Fd, PollEvents.None, OnTap);
+        _turns = loop.Register(_turn.Fd, PollEvents.None, _ => GoOn());
         _links = new LinkMonitor(loop, CheckLink);
+        UpdateAttachments();
+        CheckLink();
+    }
+
+    /// <inheritdoc/>
+    public void Negotiated(ulong features)
+    {
+        // A driver begins: nothing that an earlier one said holds.
+        _link.Features = features;
+        _link.Filter.Reset(Mac, (features & NetFeatures.CtrlVlan) != 0);
+        _configuration[StatusOffset] &= unchecked((byte)~Announce);
+        _activePairs = 1;
+        UpdateAttachments();
+        if (!TrySetOffloads(features & NetFeatures.GuestOffloads))
+        {
+            _link.Report($"{_link.Name}: the interface does not take the offloads of the driver: {Linux.LastError}.");
+        }
     }
 
     /// <inheritdoc/>
     public void Serve(Virtqueue queue)
     {
-        if (queue.Index == ReceiveQueue)
+        if (queue.Index == ControlQueue)
         {
-            // There are buffers now: let the interface tell when there are frames.
-            _receive = queue;
-            Listen(true);
+            ServeControl(queue);
+        }
+        else if (queue.Index >= 2 * _pairs.Length)
+        {
+            return;
+        }
+        else if (queue.Index % 2 == 1)
+        {
+            Transmit(queue);
         }
         else
         {
-            Transmit(queue);
+            bool begins = !_pairs[queue.Index / 2].CanReceive;
+            _pairs[queue.Index / 2].Serve(queue);
+            if (begins)
+            {
+                UpdateAttachments();
+            }
         }
     }
 
     /// <inheritdoc/>
     public void Stopped(Virtqueue queue)
     {
-        if (queue.Index == ReceiveQueue)
+        if (queue.Index == ControlQueue)
         {
-            _receive = null;
-            Listen(false);
+            StopControl();
+        }
+        else if (queue.Index >= 2 * _pairs.Length)
+        {
+            return;
+        }
+        else if (queue.Index % 2 == 1)
+        {
+            _unfinished[queue.Index / 2] = null;
+        }
+        else
+        {
+            _pairs[queue.Index / 2].Stop();
+            UpdateAttachments();
         }
     }
 
     /// <summary>Lets go of the interface; one that was created goes away.</summary>
     public void Dispose()
     {
-        _frames?.Dispose();
+        foreach (NetPair pair in _pairs)
+        {
+            pair.Dispose();
+        }
+
+        _turns?.Dispose();
+        _turn.Dispose();
         _links?.Dispose();
         _tap.Dispose();
     }
 
-    private void Listen(bool on)
+    private static void CheckRange(string what, int value, int least, int greatest)
     {
-        if (_frames is not null)
+        if (value < least || value > greatest)
         {
-            _frames.Events = on ? PollEvents.In : PollEvents.None;
+            throw new BackendException($"{what} is {value}; expected {least} to {greatest}.");
         }
     }
 
-    private void OnTap(PollEvents events)
+    // Receive buffers lie in the pool as long as the driver has nothing received: they may take a quarter of it.
+    private static int EntriesFor(NetOptions options, ulong poolSize)
     {
-        if ((events & PollEvents.In) != 0 && _receive is not null)
+        if (options.MergedBuffers)
         {
-            Receive(_receive);
-        }
-        else if ((events & (PollEvents.Error | PollEvents.HangUp | PollEvents.Invalid)) != 0)
-        {
-            _report($"The interface {_name} is gone.");
-            _frames?.Dispose();
-            _frames = null;
-            ChangeLinkStatus(false);
-        }
-    }
-
-    private void Receive(Virtqueue queue)
-    {
-        for (int count = 0; count < Batch; count++)
-        {
-            // The buffer first: a frame that was read and has none would be lost.
-            if (!queue.TryTake())
-            {
-                if (!queue.Rearm())
-                {
-                    Listen(false);
-                    if (queue.Error is not null)
-                    {
-                        _report($"{_name}: the receive queue is no longer served: {queue.Error}.");
-                    }
-
-                    break;
-                }
-
-                continue;
-            }
-
-            ushort head = queue.Chain.Head;
-            nint length = ReadFrame(queue.Chain.WritableLength);
-            if (length <= 0)
-            {
-                queue.Untake();
-                break;
-            }
-
-            Span<byte> frame = _frame.AsSpan(0, HeaderSize + (int)length);
-            frame[..HeaderSize].Clear();
-            frame[10] = 1; // num_buffers
-            queue.Complete(head, (uint)queue.Chain.Write(0, frame));
+            return MostEntries;
         }
 
-        queue.Call();
-    }
-
-    /// <summary>Reads the next frame that fits behind a header into <paramref name="room"/> bytes; longer ones are dropped.</summary>
-    private nint ReadFrame(ulong room)
-    {
-        fixed (byte* buffer = _frame)
+        // The front end takes powers of two.
+        ulong buffer = BitOperations.RoundUpToPowerOf2(options.Offloads ? SegmentsBufferSize : (ulong)options.Mtu + 64);
+        ulong entries = poolSize / 4 / (ulong)options.QueuePairs / buffer;
+        if (entries < FewestEntries)
         {
-            while (true)
-            {
-                nint length = Linux.Read(_tap.Fd, buffer + HeaderSize, (nuint)(_frame.Length - HeaderSize));
-                if (length < 0 && Marshal.GetLastPInvokeError() == Linux.EINTR)
-                {
-                    continue;
-                }
-
-                if (length <= 0 || (ulong)length + HeaderSize <= room)
-                {
-                    return length;
-                }
-            }
+            throw new BackendException(
+                $"{options.QueuePairs} receive queues with {FewestEntries} buffers of {buffer} bytes each do not fit a quarter of the pool's {poolSize >> 20} MiB. Merged buffers, fewer pairs or a larger pool would do.");
         }
+
+        return (int)Math.Min(1UL << BitOperations.Log2(entries), MostEntries);
     }
 
     private void Transmit(Virtqueue queue)
     {
-        do
+        // Drivers send on active pairs only; a back end that took over from one that has died does not know which those are.
+        int pair = queue.Index / 2;
+        int fd = _tap.Queues[_pairs[pair].IsAttached ? pair : FirstAttached()];
+        bool finished = _pairs[pair].Transmit(queue, fd);
+        _unfinished[pair] = finished ? null : queue;
+        if (!finished)
         {
-            queue.SuppressKicks();
-            while (queue.TryTake())
-            {
-                int length = queue.Chain.Read(0, _frame) - HeaderSize;
-                if (length > 0)
-                {
-                    fixed (byte* frame = _frame)
-                    {
-                        // What a network cannot take it drops: a full queue, an interface switched off, a runt.
-                        _ = Linux.Write(_tap.Fd, frame + HeaderSize, (nuint)length);
-                    }
-                }
+            _turns?.Pend();
+        }
+    }
 
-                queue.Complete(queue.Chain.Head, 0);
+    private void GoOn()
+    {
+        foreach (Virtqueue? queue in _unfinished)
+        {
+            if (queue is not null && queue.IsReady)
+            {
+                Transmit(queue);
+                _link.ReportIfBroken(queue);
+            }
+        }
+    }
+
+    private int FirstAttached() => Math.Max(Array.FindIndex(_pairs, pair => pair.IsAttached), 0);
+
+    /// <summary>
+    /// The TAP spreads frames over its attached queues: those of the active pairs that can receive, or if none can the first, which then drops them.
+    /// </summary>
+    private void UpdateAttachments()
+    {
+        if (_gone || _loop is null)
+        {
+            return;
+        }
+
+        bool none = !_pairs.Take(_activePairs).Any(pair => pair.CanReceive);
+        for (int pair = 0; pair < _pairs.Length; pair++)
+        {
+            bool wanted = pair < _activePairs && (_pairs[pair].CanReceive || (none && pair == 0));
+            if (wanted == _pairs[pair].IsAttached)
+            {
+                continue;
             }
 
-            queue.Call();
+            // It fails for the first queue, which is attached at first, and where the interface is gone, which its queue then tells.
+            if (wanted)
+            {
+                _ = _tap.TrySetAttached(pair, true);
+                _pairs[pair].Attach(_loop, InterfaceIsGone);
+            }
+            else
+            {
+                _pairs[pair].Detach();
+                _ = _tap.TrySetAttached(pair, false);
+            }
         }
-        while (queue.Rearm());
+    }
+
+    private bool TrySetOffloads(ulong offloads)
+    {
+        if (!_tap.TrySetOffloads(offloads))
+        {
+            return false;
+        }
+
+        _link.Offloads = offloads;
+        return true;
+    }
+
+    private void InterfaceIsGone()
+    {
+        if (_gone)
+        {
+            return;
+        }
+
+        _gone = true;
+        _link.Report($"The interface {_link.Name} is gone.");
+        foreach (NetPair pair in _pairs)
+        {
+            pair.Detach();
+        }
+
+        ChangeLinkStatus(false);
     }
 
     private void CheckLink()
     {
-        if (_frames is not null)
+        if (!_gone)
         {
             ChangeLinkStatus(_tap.IsUp);
         }
@@ -255,14 +323,15 @@ public sealed unsafe class NetBackend : IDeviceBackend
 
     private void ChangeLinkStatus(bool up)
     {
-        if (LinkUp != up)
+        if ((_configuration[StatusOffset] & LinkUp) != 0 == up)
         {
-            SetLinkStatus(up);
-            _report($"The link of {_name} is {(up ? "up" : "down")}.");
-            _configurationChanged();
+            return;
         }
-    }
 
-    /// <summary>VIRTIO_NET_S_LINK_UP in status.</summary>
-    private void SetLinkStatus(bool up) => _configuration[6] = up ? (byte)1 : (byte)0;
+        // The network behind a link that has come back may be another one: it is to learn where the card is.
+        bool announces = up && (_link.Features & NetFeatures.GuestAnnounce) != 0;
+        _configuration[StatusOffset] = (byte)((up ? LinkUp : 0) | (announces ? Announce : 0));
+        _link.Report($"The link of {_link.Name} is {(up ? "up" : "down")}.");
+        _configurationChanged();
+    }
 }

@@ -83,22 +83,33 @@ public sealed unsafe class Virtqueue
         return Walk(head);
     }
 
-    /// <summary>Puts the buffer taken last back in its place, as if it had not been taken.</summary>
-    public void Untake() => _nextAvailable--;
+    /// <summary>Puts the buffers taken last back in their places, as if they had not been taken.</summary>
+    /// <param name="count">How many.</param>
+    public void Untake(int count = 1) => _nextAvailable -= (ushort)count;
 
     /// <summary>Gives a buffer back.</summary>
     /// <param name="head">Its <see cref="DescriptorChain.Head"/>.</param>
     /// <param name="written">Bytes written, from the start of its device-writable part.</param>
     public void Complete(ushort head, uint written)
     {
+        Prepare(head, written);
+        Publish();
+    }
+
+    /// <summary>Gives a buffer back that the driver is to see together with others, at the next <see cref="Publish"/>.</summary>
+    /// <param name="head">Its <see cref="DescriptorChain.Head"/>.</param>
+    /// <param name="written">Bytes written, from the start of its device-writable part.</param>
+    public void Prepare(ushort head, uint written)
+    {
         byte* element = _used + 4 + (8 * (_nextUsed & (_size - 1)));
         *(uint*)element = head;
         *(uint*)(element + 4) = written;
         _nextUsed++;
-
-        // Element before index: what the index makes visible is complete.
-        Volatile.Write(ref *(ushort*)(_used + 2), _nextUsed);
     }
+
+    /// <summary>Shows the driver what was prepared.</summary>
+    /// <remarks>Element before index: what the index makes visible is complete.</remarks>
+    public void Publish() => Volatile.Write(ref *(ushort*)(_used + 2), _nextUsed);
 
     /// <summary>Tells the driver of what was given back since the last call, if it wants to know.</summary>
     public void Call()
@@ -121,17 +132,19 @@ public sealed unsafe class Virtqueue
     }
 
     /// <summary>Asks to be kicked for the next buffer.</summary>
+    /// <param name="seen">Buffers that are there, were put back and are not enough: the next one is the one behind them.</param>
     /// <returns>True when there is one already, so that serving has to go on.</returns>
-    public bool Rearm()
+    public bool Rearm(int seen = 0)
     {
         if (!IsReady)
         {
             return false;
         }
 
+        ushort next = (ushort)(_nextAvailable + seen);
         if (_eventIdx)
         {
-            Volatile.Write(ref *(ushort*)(_used + 4 + (8 * _size)), _nextAvailable);
+            Volatile.Write(ref *(ushort*)(_used + 4 + (8 * _size)), next);
         }
         else
         {
@@ -139,7 +152,7 @@ public sealed unsafe class Virtqueue
         }
 
         Interlocked.MemoryBarrier();
-        return Volatile.Read(ref *(ushort*)(_available + 2)) != _nextAvailable;
+        return Volatile.Read(ref *(ushort*)(_available + 2)) != next;
     }
 
     /// <summary>Says that kicks are not needed for now; a hint. <see cref="Rearm"/> ends it.</summary>

@@ -1,163 +1,136 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Net;
-using System.Net.NetworkInformation;
-using System.Net.Sockets;
 using Cosim.Virtio;
 using NUnit.Framework;
 
 namespace Cosim.Backend.Tests;
 
-/// <summary>virtio-net on a TAP of this machine; its own network stack is the other side.</summary>
-public sealed class NetTests
+/// <summary>One pair of queues without offloads: frames, buffers, lengths, the configuration space.</summary>
+public sealed class NetTests : NetFixture
 {
-    private const int HeaderSize = 12;
-    private const int EthernetSize = 14;
-    private const int Port = 40099;
-    private const string Address = "10.98.213.1";
-
-    private FakeFpga _fpga = null!;
-    private NetBackend _net = null!;
-    private RunningBackend _backend = null!;
-    private FrontEndQueue _receive = null!;
-    private FrontEndQueue _transmit = null!;
-    private Socket _socket = null!;
-
-    [SetUp]
-    public void Start()
-    {
-        try
-        {
-            _net = new NetBackend(
-                $"cosim{Environment.ProcessId % 100000}",
-                PhysicalAddress.Parse("02-00-00-00-00-01"),
-                1500,
-                $"{Address}/24",
-                text => _backend.Reports.Enqueue(text));
-        }
-        catch (BackendException e)
-        {
-            Assert.Ignore($"This user cannot make a TAP here: {e.Message}");
-        }
-
-        _fpga = new FakeFpga();
-        _backend = new RunningBackend(_fpga, _net);
-        const ulong Features = VirtioFeatures.Version1 | VirtioFeatures.RingEventIdx;
-        _receive = FrontEndQueue.Enable(_fpga, 0, 0, 64, Features);
-        _transmit = FrontEndQueue.Enable(_fpga, 0, 1, 64, Features);
-        _socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { EnableBroadcast = true, ReceiveTimeout = FakeFpga.Deadline };
-        _socket.Bind(new IPEndPoint(IPAddress.Parse(Address), Port));
-    }
-
-    [TearDown]
-    public void Stop()
-    {
-        _socket?.Dispose();
-        _backend?.Dispose();
-        _net?.Dispose();
-        _fpga?.Dispose();
-    }
-
     [Test]
     public void Receive_MoreFramesThanBuffers_WaitsForBuffersAndLosesNone()
     {
-        for (int message = 0; message < 20; message++)
+        Start(0, buffers: 0);
+        for (byte message = 0; message < 20; message++)
         {
-            Broadcast(100, (byte)message);
+            Wire.Send(Frame(Card, Experimental, [.. new byte[100], message]));
         }
 
-        for (ushort message = 0; message < 20; message++)
+        Offer(Receive[0], 0, 1);
+        for (byte message = 0; message < 20; message++)
         {
-            byte[] frame = ReceiveOurs(1530);
-            Assert.That(frame[..HeaderSize], Is.EqualTo(new byte[] { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0 }), "virtio_net_hdr");
-            Assert.That(frame, Has.Length.EqualTo(HeaderSize + EthernetSize + 28 + 100));
+            (byte[] header, byte[] frame, uint[] lengths) = NextFrame(Receive[0]);
+            Assert.That(header, Is.EqualTo(new byte[] { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0 }), "virtio_net_hdr");
+            Assert.That(lengths, Is.EqualTo(new uint[] { HeaderSize + EthernetSize + 101 }));
             Assert.That(frame[^1], Is.EqualTo(message));
         }
     }
 
     [Test]
+    [Clause("virtio 5.1.6.3.2-2")]
+    [Clause("virtio 5.1.6.4.1-1")]
     public void Receive_FrameLongerThanTheBuffer_IsDroppedAndTheBufferKept()
     {
-        Broadcast(1400, 1);
-        Broadcast(100, 2);
+        Start(0, bufferSize: 600);
 
-        Assert.That(ReceiveOurs(600)[^1], Is.EqualTo(2));
+        Assert.That(Received(Frame(Card, Experimental, [.. new byte[1400], 1]), Frame(Card, Experimental, [.. new byte[500], 2])), Is.EqualTo(new byte[] { 2 }));
     }
 
     [Test]
-    public void Transmit_Frame_ReachesTheNetwork()
+    public void Transmit_FrameAndRunt_OnlyTheFrameReachesTheNetwork()
     {
-        byte[] frame =
-        [
-            .. new byte[HeaderSize],
-            0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02, 0, 0, 0, 0, 0x01, 0x08, 0x00, // Ethernet: broadcast, IPv4
-            0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, // IPv4: 32 bytes, UDP
-            10, 98, 213, 2, 10, 98, 213, 1,
-            0x9C, 0xA3, 0x9C, 0xA3, 0, 12, 0, 0, // UDP: port 40099 to 40099, 12 bytes, no checksum
-            (byte)'p', (byte)'i', (byte)'n', (byte)'g',
-        ];
-        SetChecksum(frame.AsSpan(HeaderSize + EthernetSize, 20));
-        FrontEndQueue.Write(_fpga, _transmit.Buffers, [0]);
-        _transmit.Describe(1, _transmit.Buffers, 1, DescriptorFlags.None); // a runt is dropped, not stumbled over
-        _transmit.Offer(1);
-        Assert.That(_transmit.WaitUsed(), Is.EqualTo((1u, 0u)));
-        FrontEndQueue.Write(_fpga, _transmit.Buffers, frame);
-        _transmit.Describe(0, _transmit.Buffers, (uint)frame.Length, DescriptorFlags.None);
-        _transmit.Offer(0);
-        Assert.That(_transmit.WaitUsed(), Is.EqualTo((0u, 0u)));
+        Start(0);
+        byte[] frame = Frame(Peer, Card, Experimental, [.. "ping"u8]);
 
-        byte[] received = new byte[100];
-        int length = _socket.Receive(received);
+        Send(Transmit[0], new byte[1], []);
+        Send(Transmit[0], new byte[HeaderSize], [1, 2, 3]);
+        Send(Transmit[0], new byte[HeaderSize], frame);
 
-        Assert.That(received[..length], Is.EqualTo("ping"u8.ToArray()));
+        Assert.That(Wire.Receive(Card).Frame, Is.EqualTo(frame));
     }
 
     [Test]
-    public void Config_Always_HoldsMacLinkAndMtu()
+    public void Transmit_BufferLongerThanAnyFrame_IsDroppedAndTheNextSent()
     {
-        byte[] reply = _fpga.Ask(MailboxRequest.GetConfig, 0, [.. Bytes.U32(0, 12, 0), .. new byte[12]]);
+        Start(0);
+        Transmit[0].Describe(0, Transmit[0].Buffers, 0x10_0000, DescriptorFlags.None);
+        Transmit[0].Offer(0);
+        Assert.That(Transmit[0].WaitUsed(), Is.EqualTo((0u, 0u)));
 
-        Assert.That(reply[12..], Is.EqualTo((byte[])[2, 0, 0, 0, 0, 1, .. Bytes.U16(1, 1, 1500)]));
+        Send(Transmit[0], new byte[HeaderSize], Frame(Peer, Card, Experimental, [7]));
+
+        Assert.That(Wire.Receive(Card).Frame[^1], Is.EqualTo(7));
     }
 
     [Test]
-    public void Attach_Features_AreThoseServed() =>
-        Assert.That(VirtioFeatures.DeviceType(BitConverter.ToUInt64(_fpga.Ask(MailboxRequest.GetFeatures))), Is.EqualTo((1ul << 3) | (1 << 5) | (1 << 16)));
-
-    private static void SetChecksum(Span<byte> header)
+    [Clause("virtio 5.1.4.1-1")]
+    [Clause("virtio 5.1.4.1-2")]
+    [Clause("virtio 5.1.4.1-3")]
+    [Clause("virtio 5.1.4.1-9")]
+    [Clause("virtio 5.1.4.1-10")]
+    public void Config_Always_HoldsMacLinkPairsMtuSpeedAndDuplex()
     {
-        uint sum = 0;
-        for (int word = 0; word < header.Length; word += 2)
-        {
-            sum += (uint)((header[word] << 8) | header[word + 1]);
-        }
+        Start(0, new NetOptions { Tap = string.Empty, QueuePairs = 3, Mtu = 9000, SpeedMbps = 25_000 });
 
-        sum = (sum & 0xFFFF) + (sum >> 16);
-        sum = ~(sum + (sum >> 16));
-        header[10] = (byte)(sum >> 8);
-        header[11] = (byte)sum;
+        Assert.That(Configuration(0, 17), Is.EqualTo((byte[])[.. Card, .. Bytes.U16(1, 3, 9000), .. Bytes.U32(25_000), 1]));
     }
 
-    private void Broadcast(int length, byte last)
+    [TestCase(1, true, true)]
+    [TestCase(3, false, false)]
+    [Clause("virtio 5.1.4.1-13")]
+    public void Features_ByTheOptions_AreThoseServed(int pairs, bool offloads, bool merge)
     {
-        byte[] message = new byte[length];
-        message[^1] = last;
-        _socket.SendTo(message, new IPEndPoint(IPAddress.Parse("10.98.213.255"), Port));
+        Start(0, new NetOptions { Tap = string.Empty, QueuePairs = pairs, Offloads = offloads, MergedBuffers = merge });
+        ulong expected = Mtu | HasMac | Status | CtrlVq | CtrlRx | CtrlVlan | CtrlRxExtra | GuestAnnounce | CtrlMacAddr | SpeedDuplex
+            | (pairs > 1 ? Mq : 0)
+            | (merge ? MrgRxbuf : 0)
+            | (offloads ? Csum | GuestCsum | CtrlGuestOffloads | GuestTso4 | GuestTso6 | GuestEcn | GuestUfo | HostTso4 | HostTso6 | HostEcn | HostUfo : 0);
+
+        ulong offered = VirtioFeatures.DeviceType(BitConverter.ToUInt64(Fpga.Ask(MailboxRequest.GetFeatures)));
+
+        // UDP segmentation depends on this machine's kernel.
+        Assert.That(offered & ~(GuestUso4 | GuestUso6 | HostUso), Is.EqualTo(expected));
     }
 
-    /// <summary>Offers one buffer at a time until the next of this test's own messages comes; the stack sends others, too.</summary>
-    private byte[] ReceiveOurs(uint room)
+    [Test]
+    [Clause("virtio 5.1.4.1-4")]
+    [Clause("virtio 5.1.4.1-5")]
+    public void Receive_LongerThanTheMtu_IsDroppedWhenTheMtuIsNegotiated()
     {
-        while (true)
-        {
-            _receive.Describe(0, _receive.Buffers, room, DescriptorFlags.Write);
-            _receive.Offer(0);
-            (uint id, uint length) = _receive.WaitUsed();
-            Assert.That(id, Is.Zero);
-            byte[] frame = FrontEndQueue.Read(_fpga, _receive.Buffers, (int)length);
-            if (length > HeaderSize + EthernetSize + 28 && frame[HeaderSize + EthernetSize + 9] == 17 && frame[HeaderSize + EthernetSize + 23] == (Port & 0xFF))
-            {
-                return frame;
-            }
-        }
+        Start(Mtu, new NetOptions { Tap = string.Empty, Mtu = 1000 });
+
+        // The interface takes more than what the card was told once and for all.
+        File.WriteAllText($"/sys/class/net/{Interface}/mtu", "1500");
+        Assert.That(Configuration(10, 2), Is.EqualTo(Bytes.U16(1000)));
+        Assert.That(
+            Received(Frame(Card, Experimental, [.. new byte[1000], 1]), Frame(Card, Experimental, [.. new byte[999], 2]), Frame(Card, 0x8100, [0, 5, 0x88, 0xB5, .. new byte[999], 3])),
+            Is.EqualTo(new byte[] { 2, 3 }));
+    }
+
+    [Test]
+    [Clause("virtio 5.1.4.1-6")]
+    public void Transmit_JumboFrameUpToTheMtu_GoesOutInOnePiece()
+    {
+        Start(Mtu, new NetOptions { Tap = string.Empty, Mtu = NetOptions.MaxMtu });
+        byte[] payload = new byte[NetOptions.MaxMtu];
+        new Random(3).NextBytes(payload);
+        byte[] frame = Frame(Peer, Card, Experimental, payload);
+
+        Send(Transmit[0], new byte[HeaderSize], frame);
+
+        Assert.That(Wire.Receive(Card).Frame.AsSpan().SequenceEqual(frame), Is.True);
+    }
+
+    [Test]
+    public void Control_WithoutTheFeature_IsNotServed()
+    {
+        Start(0);
+        FrontEndQueue control = FrontEndQueue.Enable(Fpga, 0, 2, 64, VirtioFeatures.Version1 | VirtioFeatures.RingEventIdx);
+        control.Describe(0, control.Buffers, 16, DescriptorFlags.Write);
+        control.Offer(0);
+        Offer(Receive[0], 40, 1); // served after it
+
+        Assert.That(Received(Frame(Card, Experimental, [1])), Is.EqualTo(new byte[] { 1 }));
+        Assert.That(control.HasUsed, Is.False);
     }
 }

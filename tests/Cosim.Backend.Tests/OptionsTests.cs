@@ -25,7 +25,13 @@ public sealed class OptionsTests
     [TestCase("--socket", "s", "--net", "mac=02:00:00:00:00:01")]
     [TestCase("--socket", "s", "--net", "tap=t,mac=02:00")]
     [TestCase("--socket", "s", "--net", "tap=t,mtu=20")]
-    [TestCase("--socket", "s", "--net", "tap=t,speed=9")]
+    [TestCase("--socket", "s", "--net", "tap=t,mtu=65522")]
+    [TestCase("--socket", "s", "--net", "tap=t,pairs=0")]
+    [TestCase("--socket", "s", "--net", "tap=t,pairs=32")]
+    [TestCase("--socket", "s", "--net", "tap=t,speed=fast")]
+    [TestCase("--socket", "s", "--net", "tap=t,offloads=tso")]
+    [TestCase("--socket", "s", "--net", "tap=t,merge")]
+    [TestCase("--socket", "s", "--net", "tap=t,duplex=half")]
     [TestCase("--socket", "s", "--disk", "x")]
     public void Parse_Wrong_SaysWhat(params string[] arguments)
     {
@@ -55,6 +61,12 @@ public sealed class OptionsTests
             device.Dispose();
         }
     }
+
+    [Test]
+    public void Net_BuffersThatDoNotFitThePool_AreRefused() =>
+        Assert.That(
+            () => new NetBackend(new NetOptions { Tap = "t", MergedBuffers = false, QueuePairs = 4 }, 16 << 20, _ => { }),
+            Throws.TypeOf<BackendException>().With.Message.Contains("131072 bytes").And.Message.Contains("16 MiB"));
 
     [TestCase(0)]
     [TestCase(511)]

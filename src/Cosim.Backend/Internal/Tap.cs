@@ -5,10 +5,14 @@ using System.Text;
 
 namespace Cosim.Backend.Internal;
 
-/// <summary>A TAP interface of Linux: frames in and out of its network stack (linux/if_tun.h).</summary>
+/// <summary>A TAP interface of Linux: frames in and out of its network stack, each behind a virtio header (linux/if_tun.h).</summary>
 internal sealed unsafe class Tap : IDisposable
 {
     private const nuint TUNSETIFF = 0x400454CA;
+    private const nuint TUNSETOFFLOAD = 0x400454D0;
+    private const nuint TUNSETVNETHDRSZ = 0x400454D8;
+    private const nuint TUNSETQUEUE = 0x400454D9;
+    private const nuint TUNSETVNETLE = 0x400454DC;
     private const nuint SIOCGIFFLAGS = 0x8913;
     private const nuint SIOCSIFFLAGS = 0x8914;
     private const nuint SIOCSIFADDR = 0x8916;
@@ -17,7 +21,19 @@ internal sealed unsafe class Tap : IDisposable
     private const nuint SIOCSIFMTU = 0x8922;
     private const ushort IFF_UP = 1;
     private const ushort IFF_TAP = 2;
+    private const ushort IFF_RUNNING = 0x40;
+    private const ushort IFF_MULTI_QUEUE = 0x100;
+    private const ushort IFF_ATTACH_QUEUE = 0x200;
+    private const ushort IFF_DETACH_QUEUE = 0x400;
     private const ushort IFF_NO_PI = 0x1000;
+    private const ushort IFF_VNET_HDR = 0x4000;
+    private const uint TUN_F_CSUM = 0x01;
+    private const uint TUN_F_TSO4 = 0x02;
+    private const uint TUN_F_TSO6 = 0x04;
+    private const uint TUN_F_TSO_ECN = 0x08;
+    private const uint TUN_F_UFO = 0x10;
+    private const uint TUN_F_USO4 = 0x20;
+    private const uint TUN_F_USO6 = 0x40;
 
     /// <summary>struct ifreq: name, then a union.</summary>
     private const int NameSize = 16;
@@ -25,9 +41,14 @@ internal sealed unsafe class Tap : IDisposable
 
     private readonly string _name;
     private readonly int _control;
+    private readonly int[] _queues;
 
     /// <summary>Attaches to the interface, creating it if there is none of that name, and switches it on.</summary>
-    internal Tap(string name, int mtu, string? address)
+    /// <param name="name">The interface.</param>
+    /// <param name="mtu">Set on it.</param>
+    /// <param name="address">IPv4 address as A.B.C.D/N; null leaves it alone.</param>
+    /// <param name="queues">With more than one, all but the first are detached for now.</param>
+    internal Tap(string name, int mtu, string? address, int queues)
     {
         if (Encoding.ASCII.GetByteCount(name) is 0 or >= NameSize)
         {
@@ -36,15 +57,30 @@ internal sealed unsafe class Tap : IDisposable
 
         _name = name;
         _control = Linux.Socket(Linux.AF_INET, Linux.SOCK_DGRAM | Linux.SOCK_CLOEXEC, 0);
-        Fd = Linux.Open("/dev/net/tun", Linux.O_RDWR | Linux.O_NONBLOCK | Linux.O_CLOEXEC);
+        _queues = new int[queues];
+        Array.Fill(_queues, -1);
         try
         {
-            if (Fd < 0)
+            ushort kind = (ushort)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (queues > 1 ? IFF_MULTI_QUEUE : 0));
+            for (int queue = 0; queue < queues; queue++)
             {
-                throw new BackendException($"/dev/net/tun cannot be opened: {Linux.LastError}. Is the module tun loaded?");
+                _queues[queue] = Linux.Open("/dev/net/tun", Linux.O_RDWR | Linux.O_NONBLOCK | Linux.O_CLOEXEC);
+                if (_queues[queue] < 0)
+                {
+                    throw new BackendException($"/dev/net/tun cannot be opened: {Linux.LastError}. Is the module tun loaded?");
+                }
+
+                Request(_queues[queue], TUNSETIFF, kind, queues > 1 ? $"attached to with {queues} queues" : "attached to");
+                if (queue > 0 && !TrySetAttached(queue, false))
+                {
+                    throw new BackendException($"Queue {queue} of the interface {name} cannot be detached: {Linux.LastError}.");
+                }
             }
 
-            Request(Fd, TUNSETIFF, IFF_TAP | IFF_NO_PI, "attached to");
+            SetInteger(TUNSETVNETHDRSZ, NetHeader.Size);
+            SetInteger(TUNSETVNETLE, 1);
+            SegmentsUdp = TrySetFlags(TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6);
+            _ = TrySetOffloads(0);
             if (Ask(SIOCGIFMTU) != mtu)
             {
                 Request(_control, SIOCSIFMTU, (uint)mtu, $"given an MTU of {mtu}");
@@ -68,22 +104,62 @@ internal sealed unsafe class Tap : IDisposable
         }
     }
 
-    /// <summary>Reads and writes one frame each; non-blocking.</summary>
-    internal int Fd { get; private set; }
+    /// <summary>Each reads and writes one frame at a time behind a <see cref="NetHeader"/>; non-blocking.</summary>
+    internal IReadOnlyList<int> Queues => _queues;
 
-    /// <summary>The interface is switched on.</summary>
-    internal bool IsUp => (Ask(SIOCGIFFLAGS) & IFF_UP) != 0;
+    /// <summary>It can give us, and take from us, UDP frames that are yet to be segmented.</summary>
+    internal bool SegmentsUdp { get; }
+
+    /// <summary>The interface is switched on and has its carrier.</summary>
+    internal bool IsUp => (Ask(SIOCGIFFLAGS) & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+
+    /// <summary>Frames come through attached queues only; what waits in one that is detached is lost. Only with more than one queue.</summary>
+    internal bool TrySetAttached(int queue, bool attached)
+    {
+        byte* argument = stackalloc byte[RequestSize];
+        BinaryPrimitives.WriteUInt16LittleEndian(Prepare(argument), attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE);
+        return Linux.Control(_queues[queue], TUNSETQUEUE, argument) == 0;
+    }
+
+    /// <summary>Says what of the frames for us may be left to us: guest offloads as in <see cref="NetFeatures.GuestOffloads"/>.</summary>
+    internal bool TrySetOffloads(ulong offloads)
+    {
+        uint flags = 0;
+        if ((offloads & NetFeatures.GuestCsum) != 0)
+        {
+            flags = TUN_F_CSUM
+                | ((offloads & NetFeatures.GuestTso4) != 0 ? TUN_F_TSO4 : 0)
+                | ((offloads & NetFeatures.GuestTso6) != 0 ? TUN_F_TSO6 : 0)
+                | ((offloads & NetFeatures.GuestUfo) != 0 ? TUN_F_UFO : 0);
+
+            // Linux knows these two in such company only.
+            flags |= (flags & (TUN_F_TSO4 | TUN_F_TSO6)) != 0 && (offloads & NetFeatures.GuestEcn) != 0 ? TUN_F_TSO_ECN : 0;
+            const ulong Udp = NetFeatures.GuestUso4 | NetFeatures.GuestUso6;
+            flags |= (offloads & Udp) == Udp ? TUN_F_USO4 | TUN_F_USO6 : 0;
+        }
+
+        return TrySetFlags(flags);
+    }
 
     public void Dispose()
     {
-        if (Fd >= 0)
+        for (int queue = 0; queue < _queues.Length; queue++)
         {
-            _ = Linux.Close(Fd);
-            Fd = -1;
+            if (_queues[queue] >= 0)
+            {
+                _ = Linux.Close(_queues[queue]);
+                _queues[queue] = -1;
+            }
         }
 
         _ = Linux.Close(_control);
     }
+
+    // The flags are the argument itself.
+    private bool TrySetFlags(uint flags) => Linux.Control(_queues[0], TUNSETOFFLOAD, (void*)flags) == 0;
+
+    private void SetInteger(nuint request, int value) =>
+        Check(Linux.Control(_queues[0], request, &value), "made to speak virtio's header");
 
     private void SetAddress(string text)
     {
