@@ -85,6 +85,7 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     [TestCase(0, 65536, 1, 65535)]
     [TestCase(63, 200, 0, 0)]
     [TestCase(0, 0, 5, 300)]
+    [Clause("virtio 2.7.4.1-1")]
     public async Task Chain_AnyAlignmentAndLength_DataArrivesAndNothingElseIsTouched(int inOffset, int inLength, int outOffset, int outLength)
     {
         BackEnd.Serve = request => [.. Enumerable.Range(0, outLength).Select(i => i < request.Readable.Length ? (byte)~request.Readable[i] : (byte)i)];
@@ -121,6 +122,7 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 2.7.8.2-2")]
     public async Task Chain_BackEndUsesLess_OnlyUsedBytesAreWritten()
     {
         BackEnd.Serve = _ => [1, 2, 3];
@@ -178,6 +180,7 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 2.7.7.2-2")]
     public async Task Notify_WithoutInterruptWanted_NoneIsRaised()
     {
         MockQueue queue = await Start();
@@ -194,6 +197,8 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 2.4.1-1")]
+    [Clause("virtio 2.4.1-2")]
     public async Task Reset_WithChainsAtHost2_EndsAtOnceAndOldUsedElementsAreDropped()
     {
         BackEnd.Serve = _ => null;
@@ -508,6 +513,7 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     [Test]
+    [Clause("virtio 2.1.2-2")]
     public async Task Chain_BufferOutsideMemory_NeedsResetAndResetHeals()
     {
         MockQueue queue = await Start();
@@ -539,6 +545,7 @@ public sealed class ShadowVringTests(FpgaKind kind) : BridgeFixture(kind)
     [TestCase(1u, 4u, "which is not offered")]
     [TestCase(998u, 4u, "which is not offered")]
     [TestCase(0u, 5u, "the back end used 5 bytes of descriptor 0; 4 are writable")]
+    [Clause("virtio 2.1.2-2")]
     public async Task Used_BackEndBreaksTheRules_NeedsReset(uint id, uint length, string reason)
     {
         List<MockRequest> kept = [];
