@@ -227,7 +227,7 @@ public sealed class SplitRingClauseTests(FpgaKind kind) : BridgeFixture(kind)
         {
             for (uint i = 0; i < 20; i++)
             {
-                await Notify(i % 3); // queues 1 and 2 are not enabled
+                _ = await Notify(i % 3); // queues 1 and 2 are not enabled
             }
 
             await Exchange(queue);
@@ -257,7 +257,7 @@ public sealed class SplitRingClauseTests(FpgaKind kind) : BridgeFixture(kind)
             await Idle();
             Assert.That(_watcher.Requests, Has.Count.EqualTo(requests), "before DRIVER_OK");
             await Driver.DriverOk();
-            await Notify(0);
+            _ = await Notify(0);
             await UntilUsed(queue, 1);
             Assert.That(await Driver.NextInterrupt(), Is.EqualTo(1));
             await Driver.Reset();
@@ -303,7 +303,7 @@ public sealed class SplitRingClauseTests(FpgaKind kind) : BridgeFixture(kind)
         }
     }
 
-    private Task Notify(uint queue) => Bridge.WriteMemory(0, 0, 0, RegisterMap.Bar.VirtioNotify + (4 * queue), BitConverter.GetBytes((ushort)queue));
+    private Task<TransactionResult> Notify(uint queue) => Bridge.WriteMemory(0, 0, 0, RegisterMap.Bar.VirtioNotify + (4 * queue), BitConverter.GetBytes((ushort)queue));
 
     /// <summary>Round trips through the FPGA, after which what had been caused before them has happened.</summary>
     private async Task Idle()
