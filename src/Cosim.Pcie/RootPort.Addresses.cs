@@ -71,6 +71,48 @@ public sealed partial class RootPort
         bool Overlaps(ulong start, ulong length) => address < start + length && start < address + size;
     }
 
+    /// <summary>
+    /// What the FPGA is given of a host's write to a BAR: not an address at which another function lies in the window, of which it would
+    /// take the accesses away. The function is reached through its own place in the window then.
+    /// </summary>
+    private (byte ByteEnables, uint Value) KeepOffWindow(PcieFunction function, int register, byte byteEnables, uint value)
+    {
+        if (register is < ConfigShadow.Bar0 or >= ConfigShadow.Bar0 + (4 * FunctionLayout.BarCount))
+        {
+            return (byteEnables, value);
+        }
+
+        uint mask = ConfigShadow.Mask(byteEnables);
+        uint old = function.Shadow.Header(register);
+        uint written = (old & ~mask) | (value & mask);
+        return LiesOnWindow(function, register, written) ? ((byte)0xF, 0u)
+            : LiesOnWindow(function, register, old) ? ((byte)0xF, written)
+            : (byteEnables, value);
+    }
+
+    private uint KeepOffWindow(PcieFunction function, int register) =>
+        LiesOnWindow(function, register, function.Shadow.Header(register)) ? 0 : function.Shadow.Header(register);
+
+    // The window proper lies below 4 GiB: lower halves alone can name it.
+    private bool LiesOnWindow(PcieFunction function, int register, uint value)
+    {
+        BarLayout found = function.Layout!.Bars[(register - ConfigShadow.Bar0) / 4];
+        ulong address = found.IsMemory ? value & ~(found.Size - 1) : 0;
+        foreach (PcieFunction other in _functions)
+        {
+            for (int bar = 0; address != 0 && other != function && other.Layout is not null && bar < FunctionLayout.BarCount; bar++)
+            {
+                ulong window = other.WindowAddresses[bar];
+                if (window != 0 && address < window + other.Layout.Bars[bar].Size && window < address + found.Size)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
     private ulong TakeWindow(PcieFunction function, int bar, BarLayout found)
     {
         ulong address = (_window + found.Size - 1) & ~(found.Size - 1);
@@ -92,7 +134,7 @@ public sealed partial class RootPort
     }
 
     /// <summary>Makes every memory BAR reachable: Memory Space on, and an address of the window where the host gave none.</summary>
-    private static IEnumerator<Step> OpenWindow(PcieFunction function)
+    private IEnumerator<Step> OpenWindow(PcieFunction function)
     {
         function.WindowOpen = true;
         foreach (Step step in WriteBars(function, toWindow: true))
@@ -104,7 +146,7 @@ public sealed partial class RootPort
     }
 
     /// <summary>Gives the function back what the host wrote.</summary>
-    private static IEnumerator<Step> CloseWindow(PcieFunction function)
+    private IEnumerator<Step> CloseWindow(PcieFunction function)
     {
         yield return Step.Write(ConfigShadow.Command, 0x3, function.Shadow.Header(ConfigShadow.Command) & 0xFFFF);
         foreach (Step step in WriteBars(function, toWindow: false))
@@ -116,7 +158,7 @@ public sealed partial class RootPort
     }
 
     /// <summary>Writes BARs to which the host gave no usable address: the window's, or the host's own value.</summary>
-    private static IEnumerable<Step> WriteBars(PcieFunction function, bool toWindow)
+    private IEnumerable<Step> WriteBars(PcieFunction function, bool toWindow)
     {
         FunctionLayout layout = function.Layout!;
         for (int bar = 0; bar < FunctionLayout.BarCount; bar++)
@@ -129,7 +171,7 @@ public sealed partial class RootPort
 
             int register = ConfigShadow.Bar0 + (4 * bar);
             ulong address = function.WindowAddresses[bar];
-            yield return Step.Write(register, 0xF, toWindow ? (uint)address : function.Shadow.Header(register));
+            yield return Step.Write(register, 0xF, toWindow ? (uint)address : KeepOffWindow(function, register));
             if (found.Is64Bit)
             {
                 yield return Step.Write(register + 4, 0xF, toWindow ? (uint)(address >> 32) : function.Shadow.Header(register + 4));

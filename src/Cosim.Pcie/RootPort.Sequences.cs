@@ -77,8 +77,9 @@ public sealed partial class RootPort
             (int register, byte byteEnables, uint value) = ConfigDword(function, operation, position);
             if (byteEnables != 0)
             {
+                (byte sentEnables, uint sent) = KeepOffWindow(function, register, byteEnables, value);
                 Record(function, register, byteEnables, value);
-                yield return Step.Write(register, byteEnables, value);
+                yield return Step.Write(register, sentEnables, sent);
                 Keep(operation, function.StepStatus);
             }
         }
@@ -191,10 +192,11 @@ public sealed partial class RootPort
         ConfigShadow shadow = function.Shadow;
         for (int register = ConfigShadow.CacheLineSize; register < 0x40; register += 4)
         {
-            bool isOwn = register is ConfigShadow.CacheLineSize or ConfigShadow.InterruptLine or (>= ConfigShadow.Bar0 and < ConfigShadow.Bar0 + 24);
+            bool isBar = register is >= ConfigShadow.Bar0 and < ConfigShadow.Bar0 + 24;
+            bool isOwn = isBar || register is ConfigShadow.CacheLineSize or ConfigShadow.InterruptLine;
             if (isOwn && shadow.IsWritten(register))
             {
-                yield return Step.Write(register, register == ConfigShadow.InterruptLine ? (byte)0x1 : (byte)0xF, shadow.Header(register));
+                yield return Step.Write(register, register == ConfigShadow.InterruptLine ? (byte)0x1 : (byte)0xF, isBar ? KeepOffWindow(function, register) : shadow.Header(register));
             }
         }
 

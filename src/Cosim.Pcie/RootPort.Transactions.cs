@@ -248,8 +248,9 @@ public sealed partial class RootPort
             (int register, byte byteEnables, uint value) = ConfigDword(function, operation, operation.Issued);
             if (byteEnables != 0)
             {
+                (byte sentEnables, uint sent) = KeepOffWindow(function, register, byteEnables, value);
                 Record(function, register, byteEnables, value);
-                SendRequest(function, operation, TlpType.CfgWr0, (uint)register + (uint)ByteEnables.Offset(byteEnables), length, 0, value, byteEnables);
+                SendRequest(function, operation, TlpType.CfgWr0, (uint)register + (uint)ByteEnables.Offset(sentEnables), length, 0, sent, sentEnables);
             }
 
             operation.Issued += length;

@@ -30,6 +30,8 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public ulong Features { get; set; } = VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures | VirtioFeatures.RingEventIdx | 0x20;
 
+    public ulong OfferedPool { get; set; } = Pool;
+
     public ulong OfferedPoolSize { get; set; } = PoolSize;
 
     public VirtioDeviceId DeviceId { get; set; } = VirtioDeviceId.Block;
@@ -37,6 +39,12 @@ public sealed class MockBackEnd : IAsyncDisposable
     public IList<MailboxRequest> Requests { get; } = [];
 
     public bool Mute { get; set; }
+
+    /// <summary>A payload in place of the right one, or null.</summary>
+    public Func<MailboxHeader, byte[]?>? AnswerInstead { get; set; }
+
+    /// <summary>Waited for before a request is answered.</summary>
+    public Task MayAnswer { get; set; } = Task.CompletedTask;
 
     public bool Reannounces { get; set; }
 
@@ -116,6 +124,14 @@ public sealed class MockBackEnd : IAsyncDisposable
         await _bridge.WriteHostMemory(1, ring.Layout.UsedElement(ring.Used), element);
         ring.Used++;
         await _bridge.WriteHostMemory(1, ring.Layout.UsedIndex, BitConverter.GetBytes(ring.Used));
+        await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
+    }
+
+    /// <summary>Moves the used index without elements, and rings the doorbell.</summary>
+    public async Task JumpUsed(uint device, uint queue, ushort by)
+    {
+        Ring ring = _rings[(device, queue)];
+        await _bridge.WriteHostMemory(1, ring.Layout.UsedIndex, BitConverter.GetBytes((ushort)(ring.Used + by)));
         await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
     }
 
@@ -240,7 +256,8 @@ public sealed class MockBackEnd : IAsyncDisposable
             return;
         }
 
-        byte[] payload = await Answer(header, message[MailboxHeader.Bytes..]);
+        await MayAnswer;
+        byte[] payload = AnswerInstead?.Invoke(header) ?? await Answer(header, message[MailboxHeader.Bytes..]);
         byte[] reply = new byte[MailboxHeader.Bytes + payload.Length];
         (header with { Flags = MailboxHeader.Version | MailboxHeader.Reply, Size = (uint)payload.Length }).Write(reply);
         payload.CopyTo(reply, MailboxHeader.Bytes);
@@ -278,7 +295,7 @@ public sealed class MockBackEnd : IAsyncDisposable
                 byte[] backEnd = new byte[24];
                 BinaryPrimitives.WriteUInt32LittleEndian(backEnd, 1);
                 BinaryPrimitives.WriteUInt32LittleEndian(backEnd.AsSpan(4), 2);
-                BinaryPrimitives.WriteUInt64LittleEndian(backEnd.AsSpan(8), Pool);
+                BinaryPrimitives.WriteUInt64LittleEndian(backEnd.AsSpan(8), OfferedPool);
                 BinaryPrimitives.WriteUInt64LittleEndian(backEnd.AsSpan(16), OfferedPoolSize);
                 return backEnd;
             case MailboxRequest.GetDevice:
