@@ -152,6 +152,12 @@ public sealed class ConnectionTests
     [TestCase("{}\0")]
     [TestCase("{\"capabilities\":{\"max_msg_fds\":8}}\0")]
     [TestCase("{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,\"migration\":{\"pgsize\":4096},\"write_multiple\":true,\"new\":[1]}}\0")]
+    [Clause("vfio-user VERSION-1")]
+    [Clause("vfio-user VERSION-3")]
+    [Clause("vfio-user VERSION-5")]
+    [Clause("vfio-user VERSION-7")]
+    [Clause("vfio-user VERSION-13")]
+    [Clause("vfio-user VERSION-15")]
     public void Version_Valid_IsAnsweredWithinTheLengthOfTheRequest(string text)
     {
         using ServerHost host = new();
@@ -177,6 +183,19 @@ public sealed class ConnectionTests
     [TestCase((ushort)0, "{\"capabilities\":{\"max_data_xfer_size\":1.5}}\0", TestName = "Version_MaxDataNoInteger_IsRefused")]
     [TestCase((ushort)0, "{\"capabilities\":{\"write_multiple\":1}}\0", TestName = "Version_WriteMultipleNoBoolean_IsRefused")]
     [TestCase((ushort)0, "{\"capabilities\":{\"migration\":\"23\"}}\0", TestName = "Version_MigrationNoObject_IsRefused")]
+    [TestCase((ushort)0, "{\"capabilities\":{\"max_dma_maps\":\"1\"}}\0", TestName = "Version_MaxDmaMapsNoNumber_IsRefused")]
+    [TestCase((ushort)0, "{\"capabilities\":{\"pgsizes\":true}}\0", TestName = "Version_PgsizesNoNumber_IsRefused")]
+    [TestCase((ushort)0, "{\"capabilities\":{\"twin_socket\":true}}\0", TestName = "Version_TwinSocketNoObject_IsRefused")]
+    [TestCase((ushort)0, "{\"capabilities\":{\"twin_socket\":{\"supported\":1}}}\0", TestName = "Version_TwinSupportedNoBoolean_IsRefused")]
+    [TestCase((ushort)0, "{\"capabilities\":{\"twin_socket\":{\"fd_index\":\"0\"}}}\0", TestName = "Version_TwinIndexNoNumber_IsRefused")]
+    [TestCase((ushort)0, "{\"capabilities\":{}}trailing\0", TestName = "Version_TrailingText_IsRefused")]
+    [TestCase((ushort)0, "\xFF\0", TestName = "Version_NoJson_IsRefused")]
+    [Clause("vfio-user VERSION-11")]
+    [Clause("vfio-user VERSION-12")]
+    [Clause("vfio-user Connect-2")]
+    [Clause("vfio-user VERSION-6")]
+    [Clause("vfio-user VERSION-9")]
+    [Clause("vfio-user VERSION-14")]
     public void Version_Invalid_IsRefusedAndTheClientCutOff(ushort major, string text)
     {
         using ServerHost host = new();
@@ -189,7 +208,96 @@ public sealed class ConnectionTests
         using VfioUserClient next = host.Connect();
     }
 
+    [TestCase((ushort)0)]
+    [TestCase((ushort)3)]
+    [TestCase(ushort.MaxValue)]
+    [Clause("vfio-user VERSION-2")]
+    [Clause("vfio-user VERSION-4")]
+    public void Version_AnyMinor_IsAnsweredWithOneNotAbove(ushort minor)
+    {
+        using ServerHost host = new();
+        using VfioUserClient client = host.ConnectRaw();
+
+        byte[] reply = client.Request(VfioUserCommand.Version, [0, 0, (byte)minor, (byte)(minor >> 8), .. "{}\0"u8]).Payload;
+
+        Assert.That(BitConverter.ToUInt16(reply, 0), Is.Zero);
+        Assert.That(BitConverter.ToUInt16(reply, 2), Is.LessThanOrEqualTo(minor));
+    }
+
+    [TestCase("[", TestName = "Version_DeepJson_IsRefused")]
+    [TestCase("{\"a\":", TestName = "Version_DeepObjects_AreRefused")]
+    [TestCase("\"", TestName = "Version_HugeString_IsRefused")]
+    [Clause("vfio-user VERSION-18")]
+    public void Version_Huge_IsRefused(string part)
+    {
+        using ServerHost host = new();
+        using VfioUserClient client = host.ConnectRaw();
+        string text = part == "\"" ? new string('x', 1_000_000) : string.Concat(Enumerable.Repeat(part, 1_000_000 / part.Length));
+
+        Assert.That(
+            () => client.Request(VfioUserCommand.Version, Bytes.Version(0, text + '\0')),
+            Throws.TypeOf<VfioUserException>().With.Property("Error").EqualTo(Errno.EINVAL));
+        AssertClosed(client);
+        using VfioUserClient next = host.Connect();
+    }
+
     [Test]
+    [Clause("vfio-user VERSION-18")]
+    public void Version_HugeButRight_IsAnswered()
+    {
+        using ServerHost host = new();
+        using VfioUserClient client = host.ConnectRaw();
+
+        VfioUserReply reply = client.Request(VfioUserCommand.Version, Bytes.Version(0, $"{{\"note\":\"{new string('x', 1_000_000)}\"}}\0"));
+
+        Assert.That(reply.Payload, Has.Length.LessThan(500));
+    }
+
+    [TestCase("{\"capabilities\":{}}\0", false)]
+    [TestCase("{\"capabilities\":{\"twin_socket\":{}}}\0", false)]
+    [TestCase("{\"capabilities\":{\"twin_socket\":{\"supported\":false}}}\0", false)]
+    [TestCase("{\"capabilities\":{\"max_msg_fds\":0,\"twin_socket\":{\"supported\":true}}}\0", false)]
+    [TestCase("{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}\0", true)]
+    [Clause("vfio-user Twin-1")]
+    [Clause("vfio-user Twin-2")]
+    [Clause("vfio-user Twin-6")]
+    public void Version_TwinSocket_IsMadeForAClientThatTakesOne(string text, bool expected)
+    {
+        using ServerHost host = new();
+        using VfioUserClient client = host.ConnectRaw();
+
+        string reply = Encoding.UTF8.GetString(client.Request(VfioUserCommand.Version, Bytes.Version(0, text)).Payload);
+        int[] descriptors = client.TakeDescriptors();
+
+        Assert.That(reply.Contains("\"twin_socket\":{\"supported\":true,\"fd_index\":0}", StringComparison.Ordinal), Is.EqualTo(expected));
+        Assert.That(descriptors, Has.Length.EqualTo(expected ? 1 : 0));
+        Array.ForEach(descriptors, fd => Libc.Close(fd));
+    }
+
+    [TestCase(false, TestName = "TwinSocket_Closed_EndsTheConnection")]
+    [TestCase(true, TestName = "TwinSocket_CommandOfTheClient_EndsTheConnection")]
+    [Clause("vfio-user Twin-5")]
+    public void TwinSocket_Misused_EndsTheConnection(bool command)
+    {
+        using ServerHost host = new();
+        using VfioUserClient client = host.ConnectRaw();
+        _ = client.Request(VfioUserCommand.Version, Bytes.Version(0, "{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}\0"));
+        int twin = client.TakeDescriptors()[0];
+
+        if (command)
+        {
+            _ = UnixSocket.Send(twin, Bytes.Message(1, VfioUserCommand.DeviceReset, []), []);
+        }
+
+        _ = Libc.Close(twin);
+
+        AssertClosed(client);
+        Assert.That(host.Device.Next(), Is.EqualTo("connected"));
+        Assert.That(host.Device.Next(), Is.EqualTo("disconnected"));
+    }
+
+    [Test]
+    [Clause("vfio-user VERSION-17")]
     public void Version_TooShort_IsRefused()
     {
         using ServerHost host = new();
@@ -200,6 +308,7 @@ public sealed class ConnectionTests
     }
 
     [Test]
+    [Clause("vfio-user Connect-1")]
     public void FirstMessage_NotVersion_IsRefusedAndTheClientCutOff()
     {
         using ServerHost host = new();
@@ -211,6 +320,7 @@ public sealed class ConnectionTests
     }
 
     [Test]
+    [Clause("vfio-user Connect-3")]
     public void Connect_WhileAnotherIsServed_IsTurnedAway()
     {
         using ServerHost host = new();
@@ -222,6 +332,9 @@ public sealed class ConnectionTests
     }
 
     [Test]
+    [Clause("vfio-user Disconnect-1")]
+    [Clause("vfio-user Disconnect-2")]
+    [Clause("vfio-user Disconnect-4")]
     public void Client_LeavesAndReturns_FindsNothingOfTheFormerOne()
     {
         using ServerHost host = new();
@@ -307,7 +420,7 @@ public sealed class ConnectionTests
         .Count(target => target is not null
             && (target.StartsWith("socket:", StringComparison.Ordinal)
                 || target.StartsWith("/memfd:shared", StringComparison.Ordinal)
-                || target == "anon_inode:[eventfd]"));
+                || target is "anon_inode:[eventfd]" or "anon_inode:[timerfd]"));
 
     internal static void AssertClosed(VfioUserClient client) =>
         Assert.That(() => client.Receive(), Throws.TypeOf<VfioUserException>().With.Property("Error").EqualTo(Errno.ENOTCONN));

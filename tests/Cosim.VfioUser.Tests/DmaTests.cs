@@ -29,6 +29,9 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-3")]
+    [Clause("vfio-user DMA_MAP-5")]
+    [Clause("vfio-user DMA_MAP-8")]
     public void Map_WithDescriptor_IsReadAndWrittenDirectly()
     {
         _client.Map(_memory, Page, 0x10_0000, Page);
@@ -67,6 +70,7 @@ public sealed class DmaTests
     [TestCase(ulong.MaxValue, 1, DmaResult.Unmapped)]
     [TestCase(ulong.MaxValue, 2, DmaResult.Unmapped)]
     [TestCase(0x1800ul, 0, DmaResult.Ok)]
+    [Clause("vfio-user DMA_MAP-4")]
     public void Access_AtTheEdges_IsCheckedAgainstTheMap(ulong address, int length, DmaResult expected)
     {
         _client.Map(_memory, 0, 0x1000, Page);
@@ -78,6 +82,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-2")]
     public void Access_AgainstThePermission_IsDenied()
     {
         _client.Map(_memory, 0, 0x1000, Page, DmaAccess.Read);
@@ -91,6 +96,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-6")]
     public void Access_MappedWithoutDescriptor_IsRemote()
     {
         _client.Map(-1, 0, 0x1000, Page);
@@ -100,6 +106,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-13")]
     public void Access_AfterTheFileShrank_Faults()
     {
         _client.Map(_memory, 0, 0x1000, 4 * Page);
@@ -119,6 +126,7 @@ public sealed class DmaTests
     [TestCase(16ul, 1ul, TestName = "Map_OffsetAtTheEndOfTheFile_IsRefused")]
     [TestCase(0xF_FFFF_FFFF_FFFFul, 1ul, TestName = "Map_OffsetNear2To64_IsRefused")]
     [TestCase(1ul, 0xF_FFFF_FFFF_FFFEul, TestName = "Map_SizeNear2To64_IsRefused")]
+    [Clause("vfio-user DMA_MAP-9")]
     public void Map_BeyondTheFile_IsRefused(ulong offsetPages, ulong pages)
     {
         int before = ConnectionTests.OpenDescriptors();
@@ -132,10 +140,12 @@ public sealed class DmaTests
     [TestCase(0ul, 0x1001ul, Page)]
     [TestCase(0ul, 0x1000ul, 100ul)]
     [TestCase(1ul, 0x1000ul, Page)]
+    [Clause("vfio-user DMA_MAP-10")]
     public void Map_NotOfWholePages_IsRefused(ulong offset, ulong address, ulong size) =>
         AssertRefused(() => _client.Map(_memory, offset, address, size), Errno.EINVAL);
 
     [Test]
+    [Clause("vfio-user DMA_MAP-9")]
     public void Map_NoFile_IsRefused()
     {
         using EventFd other = new();
@@ -144,6 +154,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-9")]
     public void Map_TwoDescriptors_IsRefused() =>
         AssertRefused(() => _client.Request(VfioUserCommand.DmaMap, Bytes.Map(32, 3, 0, 0x1000, Page), [_memory.Fd, _memory.Fd]), Errno.EINVAL);
 
@@ -151,6 +162,7 @@ public sealed class DmaTests
     [TestCase(0x0ul, 2ul)]
     [TestCase(0x2000ul, 3ul)]
     [TestCase(0x0ul, 10ul)]
+    [Clause("vfio-user DMA_MAP-7")]
     public void Map_OverAnotherRange_IsRefused(ulong address, ulong pages)
     {
         _client.Map(_memory, 0, 0x1000, 2 * Page);
@@ -159,6 +171,8 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-11")]
+    [Clause("vfio-user VERSION-10")]
     public void Map_BeyondMaxDmaMaps_IsRefused()
     {
         using ServerHost host = new(new VfioUserServerOptions { MaxDmaMaps = 2 });
@@ -170,6 +184,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_MAP-4")]
     public void Map_UpTo2To64_IsMapped()
     {
         _client.Map(_memory, 0, unchecked(0ul - Page), Page);
@@ -180,6 +195,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_UNMAP-3")]
     public void Unmap_UpTo2To64HoldingNothing_Succeeds()
     {
         _client.Map(_memory, 0, 0x1000, Page);
@@ -190,6 +206,8 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_UNMAP-4")]
+    [Clause("vfio-user DMA_UNMAP-6")]
     public void Unmap_RangeHoldingSeveral_RemovesThose()
     {
         for (ulong page = 0; page < 8; page++)
@@ -209,6 +227,7 @@ public sealed class DmaTests
     [TestCase(0x2000ul, 1ul)]
     [TestCase(0x0ul, 2ul)]
     [TestCase(0x2000ul, 5ul)]
+    [Clause("vfio-user DMA_UNMAP-4")]
     public void Unmap_CuttingARangeInTwo_IsRefusedAndChangesNothing(ulong address, ulong pages)
     {
         _client.Map(_memory, 0, 0x1000, 3 * Page);
@@ -219,6 +238,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_UNMAP-2")]
     public void UnmapAll_Always_LeavesNothing()
     {
         _client.Map(_memory, 0, 0, Page);
@@ -231,6 +251,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_UNMAP-5")]
     public void Unmap_HeldByTheDevice_KeepsTheRangeUntilCompleted()
     {
         _client.Map(_memory, 0, 0x1000, Page);
@@ -250,6 +271,7 @@ public sealed class DmaTests
     }
 
     [Test]
+    [Clause("vfio-user DMA_UNMAP-5")]
     public void MapAndUnmap_Repeated_KeepNoDescriptorAndNoMapping()
     {
         int descriptors = ConnectionTests.OpenDescriptors();

@@ -34,6 +34,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-15")]
     public void RaiseMsix_Armed_SignalsThatVectorOnly()
     {
         _client.ArmMsix(0, [_events[0], _events[1]]);
@@ -50,6 +51,8 @@ public sealed class InterruptTests
     public void RaiseMsix_NotArmed_SaysSo() => Assert.That(RaiseMsix(3), Is.False);
 
     [Test]
+    [Clause("vfio-user SET_IRQS-5")]
+    [Clause("vfio-user SET_IRQS-10")]
     public void SetIrqs_MoreVectorsThanOneMessageTakes_ArmsAllOfThem()
     {
         _client.ArmMsix(0, _events.ToArray());
@@ -66,6 +69,8 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-5")]
+    [Clause("vfio-user SET_IRQS-14")]
     public void SetIrqs_PartOfTheRange_LeavesTheRestArmed()
     {
         _client.ArmMsix(0, [_events[0], _events[1], _events[2], _events[3]]);
@@ -81,6 +86,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-13")]
     public void SetIrqs_CountZero_DisarmsTheWholeIndex()
     {
         _client.ArmMsix(0, [_events[0], _events[1]]);
@@ -95,6 +101,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-14")]
     public void SetIrqs_RearmedManyTimes_KeepsNoDescriptor()
     {
         _client.ArmMsix(0, [_events[0]]);
@@ -109,6 +116,9 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-3")]
+    [Clause("vfio-user SET_IRQS-4")]
+    [Clause("vfio-user SET_IRQS-10")]
     public void SetIrqs_TriggeredByTheClient_SignalsThoseAsked()
     {
         _client.ArmMsix(0, [_events[0], _events[1], _events[2]]);
@@ -120,6 +130,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-6")]
     public void SetIrqs_NoEventFd_IsRefusedAndNothingChanges()
     {
         using SharedMemory memory = new(4096);
@@ -138,6 +149,7 @@ public sealed class InterruptTests
     [TestCase(2, 1)]
     [TestCase(1, 2)]
     [TestCase(16, 40)]
+    [Clause("vfio-user SET_IRQS-5")]
     public void SetIrqs_DescriptorsNotMatchingTheCount_IsRefused(int count, int descriptors)
     {
         int before = ConnectionTests.OpenDescriptors();
@@ -151,6 +163,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-5")]
     public void SetIrqs_DescriptorsOfAPipelinedMessage_StayWithIt()
     {
         // Two messages in flight, each with its own descriptor: neither takes the other's.
@@ -175,6 +188,8 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-7")]
+    [Clause("vfio-user SET_IRQS-16")]
     public void RaiseIntx_AfterATrigger_IsMaskedUntilUnmasked()
     {
         _client.SetIrqs(VfioPci.IntxIrqIndex, TriggerEventFd, 0, 1, default, [_events[0].Fd]);
@@ -193,6 +208,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-8")]
     public void RaiseIntx_UnmaskedByEventFd_TellsTheDevice()
     {
         _client.SetIrqs(VfioPci.IntxIrqIndex, TriggerEventFd, 0, 1, default, [_events[0].Fd]);
@@ -207,6 +223,7 @@ public sealed class InterruptTests
     }
 
     [Test]
+    [Clause("vfio-user SET_IRQS-15")]
     public void Raise_CounterAtItsLimit_DoesNotBlockTheLoop()
     {
         _client.ArmMsix(0, [_events[0]]);

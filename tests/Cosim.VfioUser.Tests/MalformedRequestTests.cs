@@ -112,6 +112,53 @@ public sealed class MalformedRequestTests
     }
 
     [TestCaseSource(nameof(Requests))]
+    [Clause("vfio-user Sizes-1")]
+    [Clause("vfio-user Sizes-4")]
+    [Clause("vfio-user Header-4")]
+    [Clause("vfio-user Header-16")]
+    [Clause("vfio-user VERSION-16")]
+    [Clause("vfio-user DMA_MAP-1")]
+    [Clause("vfio-user DMA_MAP-2")]
+    [Clause("vfio-user DMA_MAP-4")]
+    [Clause("vfio-user DMA_MAP-14")]
+    [Clause("vfio-user DMA_UNMAP-1")]
+    [Clause("vfio-user DMA_UNMAP-2")]
+    [Clause("vfio-user DMA_UNMAP-3")]
+    [Clause("vfio-user DMA_UNMAP-7")]
+    [Clause("vfio-user GET_INFO-5")]
+    [Clause("vfio-user GET_REGION_INFO-5")]
+    [Clause("vfio-user GET_REGION_INFO-13")]
+    [Clause("vfio-user IO_FDS-2")]
+    [Clause("vfio-user IO_FDS-3")]
+    [Clause("vfio-user IO_FDS-9")]
+    [Clause("vfio-user GET_IRQ_INFO-3")]
+    [Clause("vfio-user GET_IRQ_INFO-5")]
+    [Clause("vfio-user SET_IRQS-1")]
+    [Clause("vfio-user SET_IRQS-2")]
+    [Clause("vfio-user SET_IRQS-3")]
+    [Clause("vfio-user SET_IRQS-4")]
+    [Clause("vfio-user SET_IRQS-7")]
+    [Clause("vfio-user SET_IRQS-11")]
+    [Clause("vfio-user SET_IRQS-12")]
+    [Clause("vfio-user SET_IRQS-18")]
+    [Clause("vfio-user REGION_READ-1")]
+    [Clause("vfio-user REGION_READ-2")]
+    [Clause("vfio-user REGION_READ-3")]
+    [Clause("vfio-user REGION_READ-5")]
+    [Clause("vfio-user REGION_READ-6")]
+    [Clause("vfio-user REGION_WRITE-1")]
+    [Clause("vfio-user REGION_WRITE-3")]
+    [Clause("vfio-user REGION_WRITE-4")]
+    [Clause("vfio-user RESET-2")]
+    [Clause("vfio-user WRITE_MULTI-1")]
+    [Clause("vfio-user WRITE_MULTI-2")]
+    [Clause("vfio-user WRITE_MULTI-3")]
+    [Clause("vfio-user FEATURE-2")]
+    [Clause("vfio-user FEATURE-4")]
+    [Clause("vfio-user FEATURE-8")]
+    [Clause("vfio-user FEATURE-12")]
+    [Clause("vfio-user MIG_DATA-1")]
+    [Clause("vfio-user DIRTY_PAGES-1")]
     public void Request_Malformed_IsRefused(VfioUserCommand command, byte[] payload, Errno expected)
     {
         using ServerHost host = new();
@@ -134,6 +181,8 @@ public sealed class MalformedRequestTests
     [TestCase(15u)]
     [TestCase(0x200000u)]
     [TestCase(uint.MaxValue)]
+    [Clause("vfio-user Header-5")]
+    [Clause("vfio-user Header-6")]
     public void Header_SizeOutOfRange_IsRefusedAndTheClientCutOff(uint size)
     {
         using ServerHost host = new();
@@ -149,6 +198,7 @@ public sealed class MalformedRequestTests
     [TestCase(1u)]
     [TestCase(2u)]
     [TestCase(15u)]
+    [Clause("vfio-user Header-8")]
     public void Header_NoCommand_IsRefused(uint type)
     {
         using ServerHost host = new();
@@ -161,6 +211,7 @@ public sealed class MalformedRequestTests
     }
 
     [Test]
+    [Clause("vfio-user Security-1")]
     public void Stream_RandomBytes_NeverBreaksTheServer()
     {
         using ServerHost host = new();

@@ -26,6 +26,9 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user Twin-1")]
+    [Clause("vfio-user Twin-2")]
+    [Clause("vfio-user Twin-6")]
     public void Negotiate_Twin_HasASocketOfItsOwn()
     {
         Assert.That(_client.HasTwinSocket, Is.EqualTo(twin));
@@ -35,6 +38,8 @@ public sealed class MessageDmaTests(bool twin)
     [TestCase(0, 1)]
     [TestCase(5, 700)]
     [TestCase(1, (4 * Page) - 1)]
+    [Clause("vfio-user DMA_READ-1")]
+    [Clause("vfio-user Twin-3")]
     public void Read_OfAnyRange_BringsTheClientsBytes(int offset, int length)
     {
         new Random(length).NextBytes(_memory.Bytes);
@@ -48,6 +53,8 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_WRITE-1")]
+    [Clause("vfio-user Twin-3")]
     public void Write_OfAnyRange_ReachesTheClientsMemoryAndNothingElse()
     {
         byte[] data = [.. Enumerable.Range(1, 999).Select(value => (byte)value)];
@@ -63,6 +70,7 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_WRITE-4")]
     public void Access_ManyAtOnce_AreCarriedOutInOrder()
     {
         for (ulong round = 0; round < 200; round++)
@@ -84,6 +92,9 @@ public sealed class MessageDmaTests(bool twin)
 
     [TestCase(100)]
     [TestCase(1)]
+    [Clause("vfio-user Sizes-5")]
+    [Clause("vfio-user DMA_READ-3")]
+    [Clause("vfio-user VERSION-9")]
     public void Access_BeyondTheClientsMaxDataTransfer_IsCut(int limit)
     {
         Leave();
@@ -103,6 +114,9 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user Concurrency-4")]
+    [Clause("vfio-user Concurrency-5")]
+    [Clause("vfio-user DMA_READ-8")]
     public void Access_WhileTheClientWaitsForAnAnswer_IsServed()
     {
         _memory.Bytes[5] = 0x5A;
@@ -125,6 +139,7 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_READ-2")]
     public void Access_OutsideTheMap_IsRefusedWithoutAMessage()
     {
         _client.Map(-1, 0, Base + (64 * Page), Page, DmaAccess.Read);
@@ -138,6 +153,7 @@ public sealed class MessageDmaTests(bool twin)
     [TestCase(Errno.EFAULT, DmaResult.Faulted)]
     [TestCase(Errno.ENODEV, DmaResult.Unmapped)]
     [TestCase(Errno.EACCES, DmaResult.Denied)]
+    [Clause("vfio-user DMA_READ-5")]
     public void Access_RefusedByTheClient_EndsWithWhatItSaid(Errno error, DmaResult expected)
     {
         _memory.Error = error;
@@ -151,6 +167,8 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_UNMAP-5")]
+    [Clause("vfio-user Concurrency-5")]
     public void Unmap_OfARangeThatIsAskedFor_EndsTheAccessAndIsAnswered()
     {
         Assert.That(BeginRead(Base + 4, 4, 1), Is.EqualTo(DmaResult.Ok));
@@ -165,6 +183,8 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user RESET-3")]
+    [Clause("vfio-user Concurrency-5")]
     public void Reset_WhileTheClientIsAsked_EndsTheAccessAndRefusesMoreUntilItIsDone()
     {
         _host.Device.HoldResets = true;
@@ -183,6 +203,7 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user Disconnect-1")]
     public void Client_LeavesWithoutAnswering_EndsEveryAccess()
     {
         for (ulong token = 1; token <= 3; token++)
@@ -204,6 +225,7 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_READ-7")]
     public void Client_DoesNotAnswer_IsAskedNoMoreUntilItDoes()
     {
         Leave();
@@ -223,6 +245,7 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_WRITE-5")]
     public void Client_NeverTakesItsMessages_CostsBoundedMemory()
     {
         byte[] data = new byte[Page];
@@ -238,6 +261,7 @@ public sealed class MessageDmaTests(bool twin)
     }
 
     [Test]
+    [Clause("vfio-user DMA_READ-6")]
     public void Access_OfAMappedRange_IsServedByMessagesToo()
     {
         // The specification: these operations work even where memory is shared.

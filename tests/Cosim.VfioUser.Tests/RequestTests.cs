@@ -7,6 +7,10 @@ namespace Cosim.VfioUser.Tests;
 public sealed class RequestTests
 {
     [Test]
+    [Clause("vfio-user GET_INFO-1")]
+    [Clause("vfio-user GET_INFO-2")]
+    [Clause("vfio-user GET_INFO-3")]
+    [Clause("vfio-user GET_INFO-4")]
     public void GetInfo_Valid_NamesPciWithReset()
     {
         using ServerHost host = new();
@@ -18,6 +22,10 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Sizes-2")]
+    [Clause("vfio-user GET_REGION_INFO-1")]
+    [Clause("vfio-user GET_REGION_INFO-2")]
+    [Clause("vfio-user GET_REGION_INFO-7")]
     public void GetRegionInfo_RoomForCapabilities_HasNone()
     {
         using ServerHost host = new();
@@ -30,6 +38,9 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user GET_IRQ_INFO-1")]
+    [Clause("vfio-user GET_IRQ_INFO-2")]
+    [Clause("vfio-user GET_IRQ_INFO-4")]
     public void GetIrqInfo_Intx_IsAutoMasked()
     {
         using ServerHost host = new();
@@ -41,6 +52,9 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user REGION_READ-1")]
+    [Clause("vfio-user REGION_READ-3")]
+    [Clause("vfio-user REGION_WRITE-1")]
     public void Access_AnySizeAndAlignment_ReachesTheDeviceAsItIs([Values(1, 2, 3, 4, 5, 8, 13, 4000)] int size, [Values(0, 1, 7)] int offset)
     {
         using ServerHost host = new();
@@ -68,6 +82,8 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Concurrency-3")]
+    [Clause("vfio-user Header-10")]
     public void Write_Posted_IsDoneBeforeALaterReadAndNotAnswered()
     {
         using ServerHost host = new();
@@ -83,6 +99,12 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Concurrency-1")]
+    [Clause("vfio-user Connect-4")]
+    [Clause("vfio-user REGION_READ-4")]
+    [Clause("vfio-user REGION_READ-7")]
+    [Clause("vfio-user Header-12")]
+    [Clause("vfio-user Header-15")]
     public void Complete_OutOfOrder_AnswersTheRightRequest()
     {
         using ServerHost host = new();
@@ -109,6 +131,7 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Concurrency-2")]
     public void Request_BeyondMaxOutstanding_WaitsForACompletion()
     {
         using ServerHost host = new(new VfioUserServerOptions { MaxOutstanding = 2 });
@@ -132,6 +155,8 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Concurrency-6")]
+    [Clause("vfio-user RESET-1")]
     public void Reset_Held_KeepsLaterRequestsWaiting()
     {
         using ServerHost host = new();
@@ -151,6 +176,8 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user WRITE_MULTI-3")]
+    [Clause("vfio-user WRITE_MULTI-4")]
     public void WriteMulti_Offered_CarriesOutEachWriteAndAnswersOnce()
     {
         using ServerHost host = new();
@@ -173,6 +200,7 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user WRITE_MULTI-5")]
     public void WriteMulti_OneFails_IsAnsweredWithItsErrorAfterTheLast()
     {
         using ServerHost host = new();
@@ -193,6 +221,7 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Header-7")]
     public void Stream_ByteByByte_IsUnderstood()
     {
         using ServerHost host = new();
@@ -210,6 +239,7 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Concurrency-2")]
     public void Stream_ManyMessagesAtOnce_AreAllAnsweredInOrder()
     {
         using ServerHost host = new();
@@ -246,6 +276,7 @@ public sealed class RequestTests
     }
 
     [Test]
+    [Clause("vfio-user Security-2")]
     public void Replies_BeyondTheLimit_CutTheClientOff()
     {
         using ServerHost host = new(new VfioUserServerOptions { MaxQueuedReplyBytes = 1024 * 1024 });
