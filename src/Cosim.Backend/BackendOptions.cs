@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Globalization;
 using System.Net.NetworkInformation;
+using Cosim.Backend.Internal;
+using Cosim.VfioUser;
 
 namespace Cosim.Backend;
 
@@ -9,16 +11,24 @@ public sealed class BackendOptions
 {
     /// <summary>How it is used.</summary>
     public const string Usage = """
-        cosim-backend (--pci VVVV:DDDD | --socket PATH) [--pool MIB] DEVICE...
+        cosim-backend (--pci VVVV:DDDD | --socket PATH) [--pool MIB] [--commands PIPE] DEVICE...
 
         The endpoint: a PCI function that vfio-pci holds (vendor and device, hexadecimal; COSIM_ENDPOINT may name its
         address), or the bridge's socket for port 1. The pool lent to the FPGA has 32 MiB unless told otherwise.
 
         The devices, in the order of the FPGA's functions:
-          --blk FILE[,ro][,serial=TEXT]                         image file or block device
+          --blk FILE[,ro][,serial=TEXT][,queues=N][,block=BYTES][,physical=BYTES][,optimal=BYTES][,discard=off][,cache=through]
+                                                                image file or block device
+          --console [NAME=][console:]KIND:PATH,...[,window=COLUMNSxROWS]
+                                                                ports; KIND is socket, pty, pipe (PATH.in, PATH.out) or file
+          --rng unlimited|rate=BYTES                            random numbers, bytes a second
           --net tap=NAME[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,ip=A.B.C.D/N][,pairs=N][,speed=MBPS][,offloads=off][,merge=off]
                                                                 TAP interface; pairs of queues, checksum and segmentation offloads, frames
                                                                 received into several buffers
+
+        The pipe takes commands, one a line: the device's number, then
+          capacity                                              a disk looks how large its image is now
+          add PORT, remove PORT, window PORT COLUMNSxROWS       a console's port, by its name or number
         """;
 
     private const int DefaultPoolMiB = 32;
@@ -27,6 +37,7 @@ public sealed class BackendOptions
     private int _nets;
     private long _poolSize = (long)DefaultPoolMiB << 20;
     private string? _socket;
+    private string? _commands;
     private (ushort Vendor, ushort Device)? _function;
 
     /// <summary>Where the FPGA sees the pool: below 4 GiB, for shorter TLPs, and far from the range of MSI writes.</summary>
@@ -57,6 +68,15 @@ public sealed class BackendOptions
                 case "--pool":
                     options._poolSize = (long)ParseNumber(name, value, 2, 2048) << 20;
                     break;
+                case "--commands":
+                    options._commands = value;
+                    break;
+                case "--console":
+                    options.AddConsole(value);
+                    break;
+                case "--rng":
+                    options.AddRng(value);
+                    break;
                 case "--blk":
                     options.AddBlock(value);
                     break;
@@ -82,6 +102,11 @@ public sealed class BackendOptions
     public IEndpoint OpenEndpoint() => _function is (ushort vendor, ushort device)
         ? new VfioPciEndpoint(vendor, device, _poolSize, PoolIova)
         : new SocketEndpoint(_socket!, _poolSize, PoolIova);
+
+    /// <summary>Makes the pipe that takes commands for the devices, if one was asked for.</summary>
+    /// <exception cref="BackendException">It cannot be made.</exception>
+    public IDisposable? OpenCommands(EventLoop loop, IReadOnlyList<IDeviceBackend> devices, Action<string> report) =>
+        _commands is null ? null : new CommandPipe(_commands, loop, devices, report);
 
     /// <summary>Opens the devices; those opened are closed again when one cannot be.</summary>
     public IReadOnlyList<IDeviceBackend> OpenDevices(Action<string> report)
@@ -117,25 +142,75 @@ public sealed class BackendOptions
     private void AddBlock(string value)
     {
         string[] parts = value.Split(',');
-        bool readOnly = false;
-        string serial = "cosim";
+        BlockOptions block = new() { Path = parts[0] };
         foreach (string part in parts.Skip(1))
         {
-            if (part == "ro")
+            string text = part[(part.IndexOf('=', StringComparison.Ordinal) + 1)..];
+            block = part[..^text.Length] switch
             {
-                readOnly = true;
-            }
-            else if (part.StartsWith("serial=", StringComparison.Ordinal))
-            {
-                serial = part["serial=".Length..];
-            }
-            else
-            {
-                throw new BackendException($"--blk {value}: {part} is unknown, expected ro or serial=TEXT.");
-            }
+                "" when text == "ro" => block with { ReadOnly = true },
+                "serial=" => block with { Serial = text },
+                "queues=" => block with { Queues = ParseNumber("--blk queues", text, 1, 64) },
+                "block=" => block with { LogicalBlockSize = ParseNumber("--blk block", text, 512, 65536) },
+                "physical=" => block with { PhysicalBlockSize = ParseNumber("--blk physical", text, 512, 1 << 20) },
+                "optimal=" => block with { OptimalSize = ParseNumber("--blk optimal", text, 0, 1 << 30) },
+                "discard=" when text is "on" or "off" => block with { Discard = text == "on" },
+                "cache=" when text is "back" or "through" => block with { WriteThrough = text == "through" },
+                _ => throw new BackendException(
+                    $"--blk {value}: {part} is unknown, expected ro, serial=TEXT, queues=N, block=BYTES, physical=BYTES, optimal=BYTES, discard=on|off or cache=back|through."),
+            };
         }
 
-        _devices.Add((pool, report) => new BlockBackend(parts[0], readOnly, serial, pool, report));
+        _devices.Add((pool, report) => new BlockBackend(block, pool, report));
+    }
+
+    private void AddConsole(string value)
+    {
+        const ushort columns = 80;
+        const ushort rows = 24;
+        (ushort Columns, ushort Rows) window = (columns, rows);
+        List<ConsolePortOptions> ports = [];
+        foreach (string part in value.Split(','))
+        {
+            int equals = part.IndexOf('=', StringComparison.Ordinal);
+            string name = part[..Math.Max(equals, 0)];
+            string end = part[(equals + 1)..];
+            if (name == "window" && ConsoleBackend.TryParseWindow(end, out window.Columns, out window.Rows))
+            {
+                continue;
+            }
+
+            const string console = "console:";
+            bool isConsole = end.StartsWith(console, StringComparison.Ordinal);
+            end = isConsole ? end[console.Length..] : end;
+            int colon = end.IndexOf(':', StringComparison.Ordinal);
+            ConsolePortKind? kind = end[..Math.Max(colon, 0)] switch
+            {
+                "socket" => ConsolePortKind.Socket,
+                "pty" => ConsolePortKind.Pty,
+                "pipe" => ConsolePortKind.Pipe,
+                "file" => ConsolePortKind.File,
+                _ => null,
+            };
+            if (kind is null || colon + 1 == end.Length)
+            {
+                throw new BackendException(
+                    $"--console {value}: {part} is malformed, expected [NAME=][console:]KIND:PATH, where KIND is socket, pty, pipe or file, or window=COLUMNSxROWS.");
+            }
+
+            ports.Add(new ConsolePortOptions(name, kind.Value, end[(colon + 1)..], isConsole));
+        }
+
+        _devices.Add((_, report) => new ConsoleBackend(ports, window.Columns, window.Rows, report));
+    }
+
+    private void AddRng(string value)
+    {
+        const string rate = "rate=";
+        long bytes = value == "unlimited" ? 0
+            : value.StartsWith(rate, StringComparison.Ordinal) ? ParseNumber("--rng rate", value[rate.Length..], 1, int.MaxValue)
+            : throw new BackendException($"--rng {value}: expected unlimited or rate=BYTES.");
+        _devices.Add((_, report) => new RngBackend(bytes, report));
     }
 
     private void AddNet(string value)

@@ -56,6 +56,12 @@ public interface IDeviceBackend : IDisposable
     /// </summary>
     void Serve(Virtqueue queue);
 
+    /// <summary>Carries out a command of whoever runs the program.</summary>
+    /// <param name="words">The command and what belongs to it.</param>
+    /// <returns>What came of it, in one line.</returns>
+    /// <exception cref="BackendException">The device has no such command, or it cannot be carried out.</exception>
+    string Command(IReadOnlyList<string> words) => throw new BackendException("it takes no commands");
+
     /// <summary>A queue is no longer to be touched.</summary>
     void Stopped(Virtqueue queue)
     {

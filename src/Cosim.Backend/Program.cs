@@ -54,6 +54,7 @@ static int Serve(BackendOptions options, IReadOnlyList<IDeviceBackend> devices, 
     using EventRegistration? lifeline = endpoint.Lifeline < 0
         ? null
         : loop.Register(endpoint.Lifeline, PollEvents.None, _ => lost = true);
+    using IDisposable? commands = options.OpenCommands(loop, devices, Console.WriteLine);
     using BackendSession session = new(loop, endpoint, devices, report);
     session.Start();
     for (int device = 0; device < devices.Count; device++)

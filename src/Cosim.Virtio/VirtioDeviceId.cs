@@ -9,4 +9,10 @@ public enum VirtioDeviceId : ushort
 
     /// <summary>Block device.</summary>
     Block = 2,
+
+    /// <summary>Console: terminals and ports.</summary>
+    Console = 3,
+
+    /// <summary>Entropy source.</summary>
+    Entropy = 4,
 }

@@ -33,6 +33,17 @@ public sealed class OptionsTests
     [TestCase("--socket", "s", "--net", "tap=t,merge")]
     [TestCase("--socket", "s", "--net", "tap=t,duplex=half")]
     [TestCase("--socket", "s", "--disk", "x")]
+    [TestCase("--socket", "s", "--blk", "x,queues=0")]
+    [TestCase("--socket", "s", "--blk", "x,queues=65")]
+    [TestCase("--socket", "s", "--blk", "x,block=100")]
+    [TestCase("--socket", "s", "--blk", "x,discard=maybe")]
+    [TestCase("--socket", "s", "--blk", "x,cache=none")]
+    [TestCase("--socket", "s", "--rng", "fast")]
+    [TestCase("--socket", "s", "--rng", "rate=0")]
+    [TestCase("--socket", "s", "--console", "a=tty:/x")]
+    [TestCase("--socket", "s", "--console", "a=pty:")]
+    [TestCase("--socket", "s", "--console", "window=80x,a=file:/x")]
+    [TestCase("--socket", "s", "--commands")]
     public void Parse_Wrong_SaysWhat(params string[] arguments)
     {
         BackendException error = Assert.Throws<BackendException>(() =>
@@ -68,6 +79,30 @@ public sealed class OptionsTests
             () => new NetBackend(new NetOptions { Tap = "t", MergedBuffers = false, QueuePairs = 4 }, 16 << 20, _ => { }),
             Throws.TypeOf<BackendException>().With.Message.Contains("131072 bytes").And.Message.Contains("16 MiB"));
 
+    [TestCase(1000, 0, 0, "power of two")]
+    [TestCase(512, 256, 0, "physical")]
+    [TestCase(4096, 0, 512, "optimal")]
+    [TestCase(131072, 0, 0, "block size")]
+    public void Block_SizesThatDoNotGoTogether_AreNamed(int logical, int physical, int optimal, string what) =>
+        Assert.That(
+            () => new BlockBackend(
+                new BlockOptions { Path = _image, LogicalBlockSize = logical, PhysicalBlockSize = physical, OptimalSize = optimal }, 1 << 25, _ => { }),
+            Throws.TypeOf<BackendException>().With.Message.Contains(what));
+
+    [Test]
+    public void Console_NamesThatCannotBe_AreNamed()
+    {
+        ConsolePortOptions port = new("one", ConsolePortKind.File, _image);
+
+        Assert.That(() => new ConsoleBackend([], 80, 24, _ => { }), Throws.TypeOf<BackendException>());
+        Assert.That(() => new ConsoleBackend([port, port], 80, 24, _ => { }), Throws.TypeOf<BackendException>().With.Message.Contains("\"one\""));
+        Assert.That(
+            () => new ConsoleBackend([port with { Name = new string('x', 65) }], 80, 24, _ => { }), Throws.TypeOf<BackendException>().With.Message.Contains("64"));
+        Assert.That(
+            () => new ConsoleBackend([port with { Path = "/no/such/folder/file" }], 80, 24, _ => { }),
+            Throws.TypeOf<BackendException>().With.Message.Contains("/no/such/folder/file"));
+    }
+
     [TestCase(0)]
     [TestCase(511)]
     [TestCase(1000)]
@@ -76,13 +111,13 @@ public sealed class OptionsTests
         File.WriteAllBytes(_image, new byte[size]);
 
         Assert.That(
-            () => new BlockBackend(_image, false, string.Empty, 1 << 25, _ => { }),
+            () => new BlockBackend(new BlockOptions { Path = _image }, 1 << 25, _ => { }),
             Throws.TypeOf<BackendException>().With.Message.Contains(_image).And.Message.Contains($"{size} bytes"));
     }
 
     [Test]
     public void Block_ImageMissing_IsNamed() =>
         Assert.That(
-            () => new BlockBackend("/no/such/image", false, string.Empty, 1 << 25, _ => { }),
+            () => new BlockBackend(new BlockOptions { Path = "/no/such/image" }, 1 << 25, _ => { }),
             Throws.TypeOf<BackendException>().With.Message.Contains("/no/such/image"));
 }

@@ -11,6 +11,7 @@ internal sealed class RunningBackend : IDisposable
     private readonly FakeFpga _fpga;
     private readonly EventLoop _loop = new();
     private readonly Thread _thread;
+    private readonly ConcurrentQueue<Task> _actions = new();
     private Exception? _failure;
     private volatile bool _stop;
     private volatile bool _ended;
@@ -24,6 +25,16 @@ internal sealed class RunningBackend : IDisposable
     }
 
     internal ConcurrentQueue<string> Reports { get; } = new();
+
+    /// <summary>Has the session's thread do something, and serves the FPGA meanwhile.</summary>
+    internal T Do<T>(Func<T> action)
+    {
+        Task<T> task = new(action);
+        _actions.Enqueue(task);
+        _loop.Wake();
+        _fpga.RunUntil(() => task.IsCompleted, "the session's thread has done it");
+        return task.GetAwaiter().GetResult();
+    }
 
     public void Dispose()
     {
@@ -45,6 +56,10 @@ internal sealed class RunningBackend : IDisposable
             while (!_stop)
             {
                 _loop.RunOnce(-1);
+                while (_actions.TryDequeue(out Task? action))
+                {
+                    action.RunSynchronously();
+                }
             }
         }
         catch (Exception e)

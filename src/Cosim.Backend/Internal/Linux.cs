@@ -13,7 +13,11 @@ internal static unsafe partial class Linux
     internal const int EOPNOTSUPP = 95;
 
     internal const int O_RDONLY = 0;
+    internal const int O_WRONLY = 1;
     internal const int O_RDWR = 2;
+    internal const int O_CREAT = 0x40;
+    internal const int O_NOCTTY = 0x100;
+    internal const int O_APPEND = 0x400;
     internal const int O_NONBLOCK = 0x800;
     internal const int O_CLOEXEC = 0x80000;
 
@@ -29,12 +33,20 @@ internal static unsafe partial class Linux
     internal const int FALLOC_FL_PUNCH_HOLE = 2;
     internal const int FALLOC_FL_ZERO_RANGE = 0x10;
 
+    internal const nuint BLKDISCARD = 0x1277;
+    internal const nuint BLKGETSIZE64 = 0x80081272;
+
+    internal const int AF_UNIX = 1;
     internal const int AF_INET = 2;
     internal const int AF_NETLINK = 16;
+    internal const int SOCK_STREAM = 1;
     internal const int SOCK_DGRAM = 2;
     internal const int SOCK_RAW = 3;
     internal const int SOCK_CLOEXEC = 0x80000;
     internal const int SOCK_NONBLOCK = 0x800;
+    internal const int MSG_PEEK = 2;
+
+    internal const int CLOCK_MONOTONIC = 1;
 
     internal static readonly void* MAP_FAILED = (void*)-1;
 
@@ -82,4 +94,46 @@ internal static unsafe partial class Linux
 
     [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
     internal static partial int Bind(int socket, void* address, uint length);
+
+    [LibraryImport("libc", EntryPoint = "listen", SetLastError = true)]
+    internal static partial int Listen(int socket, int backlog);
+
+    [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]
+    internal static partial int Accept(int socket, void* address, uint* length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
+    internal static partial nint Receive(int socket, void* buffer, nuint length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "mkfifo", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int MakeFifo(string path, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "posix_openpt", SetLastError = true)]
+    internal static partial int OpenTerminal(int flags);
+
+    [LibraryImport("libc", EntryPoint = "grantpt", SetLastError = true)]
+    internal static partial int GrantTerminal(int fd);
+
+    [LibraryImport("libc", EntryPoint = "unlockpt", SetLastError = true)]
+    internal static partial int UnlockTerminal(int fd);
+
+    [LibraryImport("libc", EntryPoint = "ptsname_r", SetLastError = true)]
+    internal static partial int TerminalName(int fd, byte* name, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "tcgetattr", SetLastError = true)]
+    internal static partial int GetTerminalAttributes(int fd, void* termios);
+
+    [LibraryImport("libc", EntryPoint = "tcsetattr", SetLastError = true)]
+    internal static partial int SetTerminalAttributes(int fd, int when, void* termios);
+
+    [LibraryImport("libc", EntryPoint = "cfmakeraw")]
+    internal static partial void MakeRaw(void* termios);
+
+    [LibraryImport("libc", EntryPoint = "getrandom", SetLastError = true)]
+    internal static partial nint GetRandom(void* buffer, nuint length, uint flags);
+
+    [LibraryImport("libc", EntryPoint = "timerfd_create", SetLastError = true)]
+    internal static partial int CreateTimer(int clock, int flags);
+
+    [LibraryImport("libc", EntryPoint = "timerfd_settime", SetLastError = true)]
+    internal static partial int SetTimer(int fd, int flags, long* value, long* old);
 }
