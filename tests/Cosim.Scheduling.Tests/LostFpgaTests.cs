@@ -29,36 +29,4 @@ public sealed class LostFpgaTests
         Assert.That(await changed.Task.WaitAsync(s_deadline), Is.EqualTo(BridgeState.Failed));
         Assert.That(bridge.Failure, Is.EqualTo(MortalFpga.Cause));
     }
-
-    private sealed class MortalFpga(FpgaOptions options) : IFpga
-    {
-        public const string Cause = "the simulator ended by signal 9";
-
-        private readonly IFpga _fpga = FpgaFactory.Create(options);
-        private volatile bool _ended;
-
-        public string Kind => _fpga.Kind;
-
-        public int PortCount => _fpga.PortCount;
-
-        public ulong Cycle => _fpga.Cycle;
-
-        public string? Failure => _ended ? Cause : _fpga.Failure;
-
-        public void End()
-        {
-            _ended = true;
-            options.SimulatorEnded!();
-        }
-
-        public void Send(int port, ReadOnlySpan<byte> packet, ulong notBefore = 0) => _fpga.Send(port, packet, notBefore);
-
-        public RunResult Run(ulong maxCycles, uint lookahead = 0) => _ended ? RunResult.Failed : _fpga.Run(maxCycles, lookahead);
-
-        public bool TryReceive(out FpgaPacket packet) => _fpga.TryReceive(out packet);
-
-        public void Reset() => _fpga.Reset();
-
-        public void Dispose() => _fpga.Dispose();
-    }
 }

@@ -91,7 +91,7 @@ public sealed class MockBackEnd : IAsyncDisposable
         {
             await _loop;
         }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or IOException)
         {
             // The loop ends by being cancelled.
         }
@@ -102,7 +102,12 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public Task WriteBar(uint offset, uint value) => _bridge.WriteMemory(1, 0, 0, offset, BitConverter.GetBytes(value));
 
-    public async Task<uint> ReadBar(uint offset) => BitConverter.ToUInt32((await _bridge.ReadMemory(1, 0, 0, offset, 4)).Data);
+    /// <exception cref="IOException">The FPGA is lost: a program that went on with all ones would never end.</exception>
+    public async Task<uint> ReadBar(uint offset)
+    {
+        TransactionResult result = await _bridge.ReadMemory(1, 0, 0, offset, 4);
+        return result.Status == Pcie.HostStatus.LinkDown ? throw new IOException("the endpoint does not answer") : BitConverter.ToUInt32(result.Data);
+    }
 
     public static async Task WaitFor(Func<bool> condition)
     {
@@ -112,6 +117,17 @@ public sealed class MockBackEnd : IAsyncDisposable
             Assert.That(Environment.TickCount64 - start, Is.LessThan(60_000), "the condition does not come true");
             await Task.Yield();
         }
+    }
+
+    /// <summary>The program ends without a word, in the midst of whatever it does: it touches no ring any more. <see cref="Announce"/> is another one's.</summary>
+    public void Die()
+    {
+        foreach (Ring ring in _rings.Values)
+        {
+            ring.Enabled = false;
+        }
+
+        _rings.Clear();
     }
 
     /// <summary>Gives a used element back, right or wrong, and rings the doorbell.</summary>
@@ -144,7 +160,7 @@ public sealed class MockBackEnd : IAsyncDisposable
         }
 
         ushort old = ring.Used;
-        while (true)
+        while (ring.Enabled)
         {
             ushort available = await Read16(ring.Layout.AvailableIndex);
             if (available == ring.Available)
@@ -163,7 +179,7 @@ public sealed class MockBackEnd : IAsyncDisposable
             await ServeChain((ushort)queue, ring, head);
         }
 
-        if (ring.Used != old)
+        if (ring.Used != old && ring.Enabled)
         {
             await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
         }
@@ -193,6 +209,11 @@ public sealed class MockBackEnd : IAsyncDisposable
             }
 
             next = descriptor.Next;
+        }
+
+        if (!ring.Enabled)
+        {
+            return;
         }
 
         MockRequest request = new(queue, head, readable, writable, writableLength);
