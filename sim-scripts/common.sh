@@ -70,3 +70,13 @@ hdl_regression() {
     say "$1"
     nice -n 10 dotnet "$repo/tests/Cosim.Regression/bin/Release/net10.0/Cosim.Regression.dll" "$@" --recordings "$recordings"
 }
+
+# run_lifecycle COMMAND ARGUMENTS: runs tests/Cosim.Lifecycle.
+run_lifecycle() {
+    local log=$work/build/lifecycle.log
+    mkdir -p "$work/build"
+    say "building"
+    dotnet build "$repo/tests/Cosim.Lifecycle" -c Release --verbosity quiet >"$log" 2>&1 ||
+        fail "tests/Cosim.Lifecycle does not build: $(grep -m 3 -E 'error' "$log" | tr '\n' ' ')The whole output is in $log."
+    exec dotnet "$repo/tests/Cosim.Lifecycle/bin/Release/net10.0/Cosim.Lifecycle.dll" "$@"
+}

@@ -95,4 +95,7 @@ public sealed record FpgaOptions
     /// Called, on a thread of the pool, when a simulator's process has ended without being asked to: the next <see cref="IFpga.Run"/> fails.
     /// </summary>
     public Action? SimulatorEnded { get; init; }
+
+    /// <summary>Takes, on a thread of the pool, a line about what a simulator's process has given up without failing, such as a waveform on a full disk.</summary>
+    public Action<string>? Report { get; init; }
 }

@@ -51,6 +51,23 @@ public sealed record GuestTools
         throw new GuestException($"No folder above {first} holds .cosim/tools.json: run ./sim-scripts/setup in the clone first.");
     }
 
+    /// <summary>These tools with another of Debian's cloud kernels, which <c>sim-scripts/setup --kernel RELEASE</c> has fetched.</summary>
+    /// <param name="release">The first two numbers of its release, such as <c>6.1</c>.</param>
+    /// <exception cref="GuestException">It has not been fetched.</exception>
+    public GuestTools WithKernel(string release)
+    {
+        if (KernelVersion.StartsWith(release + ".", StringComparison.Ordinal))
+        {
+            return this;
+        }
+
+        string folder = Path.Combine(Path.GetDirectoryName(Path.GetDirectoryName(Kernel))!, $"kernel-{release}");
+        string version = Path.Combine(folder, ".version");
+        return File.Exists(version)
+            ? this with { Kernel = Path.Combine(folder, "vmlinux"), KernelVersion = File.ReadAllText(version).Trim(), Modules = Path.Combine(folder, "modules") }
+            : throw new GuestException($"The guest kernel {release} is not in {folder}: run ./sim-scripts/setup --kernel {release}.");
+    }
+
     /// <summary>Reads one list.</summary>
     /// <param name="path">Path of a <c>tools.json</c>.</param>
     /// <exception cref="GuestException">The file cannot be read, lacks an entry, or an entry names what is not there.</exception>

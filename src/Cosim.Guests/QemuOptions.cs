@@ -6,6 +6,16 @@ namespace Cosim.Guests;
 /// <param name="ReadOnly">The guest may not write.</param>
 public sealed record QemuDisk(string Path, bool ReadOnly = false);
 
+/// <summary>QEMU's machines that a host may be.</summary>
+public enum QemuMachine
+{
+    /// <summary>PCI Express with root ports.</summary>
+    Q35,
+
+    /// <summary>i440FX: conventional PCI.</summary>
+    Pc,
+}
+
 /// <summary>How a host is to be run.</summary>
 public sealed record QemuOptions
 {
@@ -44,6 +54,15 @@ public sealed record QemuOptions
     /// good.
     /// </summary>
     public TimeSpan MessageTimeout { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>The machine.</summary>
+    public QemuMachine Machine { get; init; }
+
+    /// <summary>Plugs the vfio-user functions into the root bus instead of root ports; the i440FX has nothing else.</summary>
+    public bool OnRootBus { get; init; }
+
+    /// <summary>Leaves the vfio-user functions out: <see cref="QemuProcess.AttachFunctionAsync"/> puts them into the running guest.</summary>
+    public bool AttachLater { get; init; }
 
     /// <summary>Puts an IOMMU between devices and memory, as drivers in the guest's user space need.</summary>
     public bool Iommu { get; init; }

@@ -68,7 +68,11 @@ public sealed partial class Bridge : IDisposable
     {
         _options = options;
         ArgumentOutOfRangeException.ThrowIfZero(options.CompletionLatencyCycles, nameof(options));
-        FpgaOptions fpga = options.Fpga with { SimulatorEnded = () => Post(static () => { }) }; // wakes the loop, which then sees it
+        FpgaOptions fpga = options.Fpga with
+        {
+            SimulatorEnded = () => Post(static () => { }), // wakes the loop, which then sees it
+            Report = TellOfSimulator,
+        };
         _fpga = new LoggedFpga(options.MakeFpga(fpga), options.Stimuli);
         int links = Math.Min(_fpga.PortCount, 2);
         if (options.Hosts.Count > links)
@@ -327,6 +331,8 @@ public sealed partial class Bridge : IDisposable
 
         _posting.Clear();
     }
+
+    private void TellOfSimulator(string line) => Post(() => _report($"bridge {_options.Name}: {line}"));
 
     // Runs the clock until there is nothing to do or the slice is over; true: nothing to do.
     private bool RunFpga()

@@ -3,6 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 using Cosim.Server.Internal;
+using Cosim.V1;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -19,6 +20,9 @@ public sealed record BridgeServerOptions
 
     /// <summary>Makes its bridges.</summary>
     public required IBridgeFactory Factory { get; init; }
+
+    /// <summary>Keeps the bridges' scenarios for <see cref="BridgeServer.RestoreAsync"/>; null: nothing outlives the service.</summary>
+    public BridgeLedger? Ledger { get; init; }
 
     /// <summary>Listens on an address that other machines reach. There is neither encryption nor a check of who calls.</summary>
     public bool AllowRemote { get; init; }
@@ -43,11 +47,13 @@ public sealed class BridgeServer : IAsyncDisposable
 
     private readonly WebApplication _application;
     private readonly BridgeTable _table;
+    private readonly BridgeLedger? _ledger;
 
-    private BridgeServer(WebApplication application, BridgeTable table, ServiceAddress address)
+    private BridgeServer(WebApplication application, BridgeTable table, BridgeLedger? ledger, ServiceAddress address)
     {
         _application = application;
         _table = table;
+        _ledger = ledger;
         Address = address;
         table.Removed += count =>
         {
@@ -101,7 +107,7 @@ public sealed class BridgeServer : IAsyncDisposable
         builder.Services.AddGrpcHealthChecks();
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton(options.Factory);
-        builder.Services.AddSingleton(s => new BridgeTable(s.GetRequiredService<IBridgeFactory>(), s.GetRequiredService<TimeProvider>(), limits));
+        builder.Services.AddSingleton(s => new BridgeTable(s.GetRequiredService<IBridgeFactory>(), s.GetRequiredService<TimeProvider>(), limits, options.Ledger));
 
         // By the time the host stops, all bridges are gone and with them the calls that wait for them.
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(2));
@@ -123,7 +129,29 @@ public sealed class BridgeServer : IAsyncDisposable
             throw;
         }
 
-        return new BridgeServer(application, table, address);
+        return new BridgeServer(application, table, options.Ledger, address);
+    }
+
+    /// <summary>Starts the bridges again, with their hosts, that were running when the service before this one ended, however it did.</summary>
+    /// <param name="log">Takes a line for each bridge, and what is left to do for hosts that others have started.</param>
+    public async Task RestoreAsync(Action<string> log)
+    {
+        foreach (Scenario scenario in _ledger?.Read() ?? [])
+        {
+            try
+            {
+                BridgeTable.Entry entry = await _table.CreateAsync(scenario, CancellationToken.None);
+                log($"bridge {scenario.Name}: started again");
+                foreach (FunctionStatus function in (await entry.GetStatusAsync()).Functions.Where(f => IsAttachedByOthers(scenario, f)))
+                {
+                    log($"bridge {scenario.Name}: port {function.Port} function {function.Function}: a client that was attached to {function.Socket} has to attach anew; QEMU does not by itself: end it and start it again with the same arguments");
+                }
+            }
+            catch (Exception e) when (e is BridgeException or Grpc.Core.RpcException)
+            {
+                log($"bridge {scenario.Name} cannot be started again: {(e as Grpc.Core.RpcException)?.Status.Detail ?? e.Message}");
+            }
+        }
     }
 
     /// <inheritdoc/>
@@ -133,6 +161,12 @@ public sealed class BridgeServer : IAsyncDisposable
         await _application.StopAsync();
         await _application.DisposeAsync();
         RemoveSocket(Address);
+    }
+
+    private static bool IsAttachedByOthers(Scenario scenario, FunctionStatus function)
+    {
+        HostSpec? host = function.Port == 0 ? scenario.Host1 : scenario.Host2;
+        return function.Socket.Length > 0 && host?.KindCase is null or HostSpec.KindOneofCase.None or HostSpec.KindOneofCase.Socket;
     }
 
     private static Socket Listen(ServiceAddress address)

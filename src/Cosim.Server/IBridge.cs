@@ -22,6 +22,9 @@ public interface IBridgeFactory
     /// <param name="cancellation">Gives up; nothing is left then.</param>
     /// <exception cref="BridgeException">A tool is missing, or the FPGA or a host does not start. Nothing is left.</exception>
     Task<IBridge> CreateAsync(Scenario scenario, CancellationToken cancellation);
+
+    /// <summary>Clears away what services that were killed have left behind.</summary>
+    void ClearLeftovers();
 }
 
 /// <summary>

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-using Cosim.Grpc.Tests;
 using Cosim.Server.Scheduled;
 using Cosim.V1;
 using Cosim.VfioUser;
-using Google.Protobuf;
 using Grpc.Net.Client;
 using NUnit.Framework;
 

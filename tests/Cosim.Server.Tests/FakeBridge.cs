@@ -17,6 +17,10 @@ internal sealed class FakeFactory : IBridgeFactory
 
     internal TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    public void ClearLeftovers()
+    {
+    }
+
     public async Task<IBridge> CreateAsync(Scenario scenario, CancellationToken cancellation)
     {
         Entered.TrySetResult();

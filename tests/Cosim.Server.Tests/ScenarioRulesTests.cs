@@ -50,6 +50,11 @@ public sealed class ScenarioRulesTests
         yield return Case("host1.qemu.files[1]", s => s.Host1 = new HostSpec { Qemu = new QemuHost { Files = { s_image, s_image } } });
         yield return Case("host1.qemu.command", s => s.Host1 = new HostSpec { Qemu = new QemuHost { Initrd = s_image, Command = "true" } });
         yield return Case("host2.qemu.files", s => s.Host2 = new HostSpec { Qemu = new QemuHost { Files = { s_image } } });
+        yield return Case("host1.qemu.placement", s => s.Host1 = new HostSpec { Qemu = new QemuHost { Machine = QemuHost.Types.Machine.Pc, Placement = QemuHost.Types.Placement.RootPort } });
+        yield return Case("host1.qemu.kernelRelease", s => s.Host1 = new HostSpec { Qemu = new QemuHost { KernelRelease = "6.1.0-1" } });
+        yield return Case("host1.qemu.kernelRelease", s => s.Host1 = new HostSpec { Qemu = new QemuHost { KernelRelease = "6.1", Kernel = s_image } });
+        yield return Case("host2.qemu.machine", s => s.Host2 = new HostSpec { Qemu = new QemuHost { Machine = QemuHost.Types.Machine.Pc } });
+        yield return Case("host2.qemu.placement", s => s.Host2 = new HostSpec { Qemu = new QemuHost { Placement = QemuHost.Types.Placement.RootBus } });
         yield return Case("devices", s => s.Devices.Clear());
         yield return Case("devices", s => s.Devices.Add(Enumerable.Repeat(s.Devices[1], 7)));
         yield return Case("devices[0]", s => s.Devices[0] = new DeviceSpec());

@@ -8,6 +8,9 @@ namespace Cosim.Fpga.Native;
 internal sealed class ChildSimulator : ISimulator
 {
     private const int KeptLines = 12;
+
+    // How a simulator's line begins that is for whoever runs the bridge.
+    private const string Reported = "cosim: ";
     private const int ChecksPerClock = 8;
     private const int PollMilliseconds = 50;
     private const int QuitMilliseconds = 10_000;
@@ -19,16 +22,18 @@ internal sealed class ChildSimulator : ISimulator
     private readonly LinkRegion region;
     private readonly Process process;
     private readonly double hangSeconds;
+    private readonly Action<string>? report;
     private readonly Queue<string> lines = new();
     private long spin = s_longestSpin / 16;
     private volatile bool endAsked;
 
     /// <summary>Starts the process.</summary>
     /// <exception cref="FpgaBuildException">The program cannot be started.</exception>
-    public ChildSimulator(string program, string folder, IEnumerable<string> arguments, LinkRegion region, double hangSeconds)
+    public ChildSimulator(string program, string folder, IEnumerable<string> arguments, LinkRegion region, double hangSeconds, Action<string>? report)
     {
         this.region = region;
         this.hangSeconds = hangSeconds;
+        this.report = report;
         ProcessStartInfo start = new(program, arguments)
         {
             WorkingDirectory = folder,
@@ -187,6 +192,11 @@ internal sealed class ChildSimulator : ISimulator
         if (line.Data is not { Length: > 0 } text)
         {
             return;
+        }
+
+        if (text.StartsWith(Reported, StringComparison.Ordinal))
+        {
+            report?.Invoke(text[Reported.Length..]);
         }
 
         lock (lines)

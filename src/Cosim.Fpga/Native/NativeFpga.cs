@@ -221,7 +221,7 @@ public sealed class NativeFpga : IFpga
         string[] seed = options.RandomSeed is { } number ? [number.ToString(CultureInfo.InvariantCulture)] : [];
         return options.InProcess
             ? (region, wave) => new InProcessSimulator(Path.Combine(folder, "model.so"), region, wave)
-            : (region, wave) => new ChildSimulator(Path.Combine(folder, "model"), folder, [wave ?? "", .. seed], region, options.HangSeconds);
+            : (region, wave) => new ChildSimulator(Path.Combine(folder, "model"), folder, [wave ?? "", .. seed], region, options.HangSeconds, options.Report);
     }
 
     private static Func<LinkRegion, string?, ISimulator> Ghdl(BuildCache cache, SimulationTools tools, DesignSources design, FpgaOptions options)
@@ -235,7 +235,7 @@ public sealed class NativeFpga : IFpga
                 WaveFormat.Ghw => [$"--wave={wave}"],
                 _ => [$"--vcd={wave}", "--vcd-nodate", "--vcd-enums"],
             };
-            return new ChildSimulator(program, folder, [.. arguments, "--assert-level=error", "--ieee-asserts=disable-at-0", .. waves], region, options.HangSeconds);
+            return new ChildSimulator(program, folder, [.. arguments, "--assert-level=error", "--ieee-asserts=disable-at-0", .. waves], region, options.HangSeconds, options.Report);
         };
     }
 

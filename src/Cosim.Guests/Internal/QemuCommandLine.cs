@@ -8,7 +8,7 @@ internal static class QemuCommandLine
 {
     public static List<string> Build(QemuOptions options, IReadOnlyList<string> serialSockets, string monitorSocket, string consoleLog, bool kvm)
     {
-        string machine = "q35,memory-backend=ram,sata=off,smbus=off,usb=off,hpet=off,vmport=off,i8042=off";
+        string machine = (options.Machine == QemuMachine.Pc ? "pc" : "q35") + ",memory-backend=ram,sata=off,smbus=off,usb=off,hpet=off,vmport=off,i8042=off";
         if (kvm && options.Iommu)
         {
             machine += ",kernel-irqchip=split"; // An interrupt remapper cannot stand behind the kernel's own chip.
@@ -70,13 +70,16 @@ internal static class QemuCommandLine
 
         for (int i = 0; i < options.VfioUserSockets.Count; i++)
         {
-            arguments.AddRange(
-            [
-                // The root bus takes no device while it runs; a root port does.
-                "-device", Json("driver", "pcie-root-port", ("id", $"port{i}"), ("chassis", i + 1), ("slot", i + 1)),
-                "-device",
-                Function(options, i).ToJsonString(),
-            ]);
+            if (!options.OnRootBus)
+            {
+                // The root bus of a q35 takes no device while it runs; a root port does.
+                arguments.AddRange(["-device", Json("driver", "pcie-root-port", ("id", $"port{i}"), ("chassis", i + 1), ("slot", i + 1))]);
+            }
+
+            if (!options.AttachLater)
+            {
+                arguments.AddRange(["-device", Function(options, i).ToJsonString()]);
+            }
         }
 
         arguments.AddRange(options.Arguments);
@@ -89,7 +92,7 @@ internal static class QemuCommandLine
     {
         ["driver"] = "vfio-user-pci",
         ["id"] = FunctionId(index),
-        ["bus"] = $"port{index}",
+        ["bus"] = !options.OnRootBus ? $"port{index}" : options.Machine == QemuMachine.Pc ? "pci.0" : "pcie.0",
         ["rombar"] = 0,
         ["x-msg-timeout"] = (long)options.MessageTimeout.TotalMilliseconds,
         ["socket"] = new JsonObject { ["type"] = "unix", ["path"] = options.VfioUserSockets[index] },

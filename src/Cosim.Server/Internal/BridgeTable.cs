@@ -9,7 +9,7 @@ using Grpc.Core;
 namespace Cosim.Server.Internal;
 
 /// <summary>The bridges of a service by name. Disposing it ends them all.</summary>
-internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time, CallerLimits limits) : IAsyncDisposable
+internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time, CallerLimits limits, BridgeLedger? ledger) : IAsyncDisposable
 {
     /// <summary>Streams that may watch one bridge: each costs its thread something at every look or TLP.</summary>
     internal const int MostWatchers = 64;
@@ -48,8 +48,18 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time, Cal
             if (either.IsCancellationRequested)
             {
                 // The service is stopping, or the caller has gone and will never hear of the bridge.
-                await RemoveAsync(entry);
+                await EndAsync(entry);
                 throw new OperationCanceledException("The call was given up while the bridge was built.");
+            }
+
+            try
+            {
+                ledger?.Add(entry.Scenario);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                await EndAsync(entry);
+                throw new BridgeException($"The service cannot keep the bridge's scenario: {e.Message}", e);
             }
 
             return entry;
@@ -75,7 +85,14 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time, Cal
         ? entry
         : throw new RpcException(new Grpc.Core.Status(StatusCode.NotFound, $"There is no bridge \"{Errors.Shorten(name)}\"."));
 
+    /// <summary>Ends a bridge for good.</summary>
     internal async Task RemoveAsync(Entry entry)
+    {
+        ledger?.Remove(entry.Scenario.Name);
+        await EndAsync(entry);
+    }
+
+    private async Task EndAsync(Entry entry)
     {
         try
         {
@@ -123,7 +140,7 @@ internal sealed class BridgeTable(IBridgeFactory factory, TimeProvider time, Cal
             await entry.Built.Task;
             if (entry.IsReady)
             {
-                await RemoveAsync(entry);
+                await EndAsync(entry);
             }
         }));
         _closing.Dispose();

@@ -174,6 +174,7 @@ public static partial class ScenarioRules
                 found.OptionalFile($"{path}.qemu.kernel", host.Qemu.Kernel);
                 found.OptionalFile($"{path}.qemu.initrd", host.Qemu.Initrd);
                 CheckGuestFiles(host.Qemu, $"{path}.qemu", isHost2, found);
+                CheckMachine(host.Qemu, $"{path}.qemu", isHost2, found);
                 break;
             case HostSpec.KindOneofCase.Process when !isHost2:
                 found.Add($"{path}.process", "is given; only host 2 can be a process");
@@ -216,6 +217,37 @@ public static partial class ScenarioRules
             {
                 found.Add($"{path}.{field}", isHost2 ? "is given; only host 1 takes it" : "is given together with initrd; expected one of the two");
             }
+        }
+    }
+
+    private static void CheckMachine(QemuHost qemu, string path, bool isHost2, Collector found)
+    {
+        foreach ((string field, bool given) in new[]
+        {
+            ("machine", qemu.Machine != QemuHost.Types.Machine.Unspecified),
+            ("placement", qemu.Placement != QemuHost.Types.Placement.Unspecified),
+            ("kernelRelease", qemu.KernelRelease.Length > 0),
+        })
+        {
+            if (given && isHost2)
+            {
+                found.Add($"{path}.{field}", "is given; only host 1 takes it");
+            }
+        }
+
+        if (qemu is { Machine: QemuHost.Types.Machine.Pc, Placement: QemuHost.Types.Placement.RootPort })
+        {
+            found.Add($"{path}.placement", "is ROOT_PORT, but the machine is PC, which has none; expected ROOT_BUS");
+        }
+
+        if (qemu.KernelRelease.Length > 0 && !Release().IsMatch(qemu.KernelRelease))
+        {
+            found.Add($"{path}.kernelRelease", $"is \"{qemu.KernelRelease}\"; expected the first two numbers of a kernel's release, such as 6.1");
+        }
+
+        if (qemu.KernelRelease.Length > 0 && qemu.Kernel.Length > 0)
+        {
+            found.Add($"{path}.kernelRelease", "is given together with kernel; expected one of the two");
         }
     }
 
@@ -331,6 +363,9 @@ public static partial class ScenarioRules
 
     [GeneratedRegex("^[a-z][a-z0-9-]{0,31}\\z")]
     private static partial Regex Name();
+
+    [GeneratedRegex("^[0-9]{1,3}\\.[0-9]{1,3}\\z")]
+    private static partial Regex Release();
 
     [GeneratedRegex("^[A-Za-z][A-Za-z0-9_]*\\z")]
     private static partial Regex Identifier();

@@ -5,13 +5,31 @@ using Cosim.V1;
 namespace Cosim.Server.Scheduled;
 
 /// <summary>Starts the hosts of one scenario, with their files in the bridge's run-time folder. Disposing it removes the folder.</summary>
-internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, string runFolder) : IDisposable
+internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, string runFolder, Action<string> log) : IDisposable
 {
     private const int PoolMiB = 64;
 
     // Default generics of the back-end endpoint (hdl/CONTRACT.md).
     private const ushort EndpointVendorId = 0x0C05;
     private const ushort EndpointDeviceId = 0x5101;
+
+    private readonly RunFolder _run = RunFolder.Create(runFolder, log);
+
+    /// <summary>Makes the folders of the sockets that the scenario wants elsewhere, and notes what will be in them.</summary>
+    internal void MakeSocketFolders()
+    {
+        for (int port = 0; port < ScenarioOptions.Ports(scenario); port++)
+        {
+            if (ScenarioOptions.Host(scenario, port)?.Socket?.Directory is { Length: > 0 } folder)
+            {
+                Directory.CreateDirectory(folder);
+                foreach (string socket in ScenarioOptions.Sockets(scenario, port, runFolder))
+                {
+                    _run.AddSocket(socket);
+                }
+            }
+        }
+    }
 
     /// <summary>Whether the service starts such a host.</summary>
     internal static bool IsStarted(HostSpec? host) => host?.KindCase is HostSpec.KindOneofCase.Qemu or HostSpec.KindOneofCase.Process;
@@ -23,25 +41,30 @@ internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, stri
     {
         HostSpec? host = ScenarioOptions.Host(scenario, port);
         IReadOnlyList<string> sockets = ScenarioOptions.Sockets(scenario, port, runFolder);
-        return host?.KindCase switch
+        StartedHost? started = host?.KindCase switch
         {
             HostSpec.KindOneofCase.Qemu => await StartedHost.StartQemuAsync(port, ToQemuOptions(host.Qemu, port, sockets), cancellation),
             HostSpec.KindOneofCase.Process => StartedHost.StartProcess(port, Command(host.Process, sockets[0]), Path.Combine(runFolder, "host2.log")),
             _ => null,
         };
+        if (started is not null)
+        {
+            _run.AddProcess(started.ProcessId);
+        }
+
+        return started;
     }
 
-    public void Dispose()
-    {
-        if (Directory.Exists(runFolder))
-        {
-            Directory.Delete(runFolder, recursive: true);
-        }
-    }
+    public void Dispose() => _run.Dispose();
 
     private QemuOptions ToQemuOptions(QemuHost qemu, int port, IReadOnlyList<string> sockets)
     {
         GuestTools tools = GuestTools.Load(folders.Tools);
+        if (qemu.KernelRelease.Length > 0)
+        {
+            tools = tools.WithKernel(qemu.KernelRelease);
+        }
+
         QemuOptions options = new()
         {
             Name = $"host{port + 1}",
@@ -54,6 +77,8 @@ internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, stri
             ConsoleLog = qemu.Console.Length > 0 ? qemu.Console : null,
             KernelArguments = qemu.Append,
             Arguments = [.. qemu.Arguments],
+            Machine = qemu.Machine == QemuHost.Types.Machine.Pc ? QemuMachine.Pc : QemuMachine.Q35,
+            OnRootBus = qemu.Machine == QemuHost.Types.Machine.Pc || qemu.Placement == QemuHost.Types.Placement.RootBus,
         };
         return options with
         {

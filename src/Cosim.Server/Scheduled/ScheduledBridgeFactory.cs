@@ -9,22 +9,20 @@ namespace Cosim.Server.Scheduled;
 /// <param name="log">Takes one line a time about what a bridge dropped, refused or lost.</param>
 public sealed class ScheduledBridgeFactory(BridgeFolders folders, Action<string> log) : IBridgeFactory
 {
+    /// <summary>Clears away what services that were killed have left: run-time folders, sockets, and processes that outlived them.</summary>
+    public void ClearLeftovers() => RunFolder.ClearLeftovers(folders, log);
+
     /// <inheritdoc/>
     public async Task<IBridge> CreateAsync(Scenario scenario, CancellationToken cancellation)
     {
         string runFolder = Path.Combine(folders.Run, scenario.Name);
-        HostStarter starter = new(scenario, folders, runFolder);
+        HostStarter? starter = null;
         Bridge? bridge = null;
         ScheduledBridge? made = null;
         try
         {
-            // What is there was left by a service that was killed.
-            starter.Dispose();
-            Directory.CreateDirectory(runFolder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            foreach (string folder in new[] { scenario.Host1, scenario.Host2 }.Select(h => h?.Socket?.Directory).OfType<string>().Where(d => d.Length > 0))
-            {
-                Directory.CreateDirectory(folder);
-            }
+            starter = new HostStarter(scenario, folders, runFolder, line => log($"{scenario.Name}: {line}"));
+            starter.MakeSocketFolders();
 
             BridgeOptions options = ScenarioOptions.ToBridgeOptions(scenario, folders, runFolder, line => log($"{scenario.Name}: {line}"));
 
@@ -44,7 +42,7 @@ public sealed class ScheduledBridgeFactory(BridgeFolders folders, Action<string>
             else
             {
                 bridge?.Dispose();
-                starter.Dispose();
+                starter?.Dispose();
             }
 
             if (e is OperationCanceledException or BridgeException)

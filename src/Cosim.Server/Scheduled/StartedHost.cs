@@ -13,6 +13,9 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
     /// <summary>What it is called in messages.</summary>
     public string Name => $"host {Port + 1}";
 
+    /// <summary>Process id.</summary>
+    public abstract int ProcessId { get; }
+
     /// <summary>File that has what it prints.</summary>
     public abstract string Console { get; }
 
@@ -45,6 +48,8 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
     {
         public override string Console { get; } =
             process.Options.ConsoleLog ?? Path.Combine(process.Options.RunFolder, $"{process.Options.Name}-console.log");
+
+        public override int ProcessId => process.Id;
 
         public override string Said => Told(process.BackEndOutput.Transcript.TrimEnd().Split('\n')[^1]);
 
@@ -101,6 +106,8 @@ internal abstract class StartedHost(int port) : IAsyncDisposable
 
             Ended = RunAsync(command[0]);
         }
+
+        public override int ProcessId => _process.Id;
 
         public override string Console { get; }
 

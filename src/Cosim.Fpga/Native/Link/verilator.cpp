@@ -8,6 +8,24 @@
 #if defined(COSIM_VCD)
 #include "verilated_vcd_c.h"
 typedef VerilatedVcdC Wave;
+
+// A waveform that can no longer be written, on a disk that is full most often, ends where it is. The simulation goes on.
+class WaveFile : public VerilatedVcdFile {
+public:
+  const char *name = "";
+
+  ssize_t write(const char *data, ssize_t length) VL_MT_UNSAFE override {
+    if (ended) return length;
+    ssize_t written = VerilatedVcdFile::write(data, length);
+    if (written >= 0 || errno == EAGAIN || errno == EINTR) return written;
+    ended = true;
+    fprintf(stderr, "cosim: the waveform %s ends here: %s\n", name, strerror(errno));
+    return length;
+  }
+
+private:
+  bool ended = false;
+};
 #elif defined(COSIM_FST)
 #include "verilated_fst_c.h"
 typedef VerilatedFstC Wave;
@@ -29,6 +47,9 @@ struct Simulator {
   cosim_link *link;
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   Wave *wave;
+#endif
+#if defined(COSIM_VCD)
+  WaveFile *file;
 #endif
   char text[512]; // what the model printed last
 };
@@ -89,7 +110,13 @@ EXPORT Simulator *cosim_open(cosim_region *region, const char *wave) {
   s->model = new Vmodel{s->context, "TOP"};
   s->context->time(region->first_cycle * 4);
 #if defined(COSIM_VCD) || defined(COSIM_FST)
+#if defined(COSIM_VCD)
+  s->file = new WaveFile;
+  s->file->name = strdup(wave);
+  s->wave = new Wave{s->file};
+#else
   s->wave = new Wave;
+#endif
   s->model->trace(s->wave, 99);
   s->wave->open(wave);
   if (!s->wave->isOpen()) cosim_fail(s->link, "cannot write the wave file %s: %s", wave, strerror(errno));
@@ -159,6 +186,10 @@ EXPORT void cosim_close(Simulator *s) {
 #if defined(COSIM_VCD) || defined(COSIM_FST)
   s->wave->close();
   delete s->wave;
+#endif
+#if defined(COSIM_VCD)
+  free((void *)s->file->name);
+  delete s->file;
 #endif
   s->model->final();
   delete s->model;
