@@ -76,6 +76,8 @@ begin
     report "cosim_top: FUNCTIONS_G must be 1 to 8" severity failure;
   assert (QUEUES_G >= 1) and (QUEUES_G <= 64)
     report "cosim_top: QUEUES_G must be 1 to 64" severity failure;
+  assert FUNCTIONS_G*QUEUES_G <= 511
+    report "cosim_top: FUNCTIONS_G*QUEUES_G must be at most 511, a vector of the back-end endpoint for each" severity failure;
   assert (VECTORS_G >= 0) and (VECTORS_G <= 512)
     report "cosim_top: VECTORS_G must be 0 to 512" severity failure;
 

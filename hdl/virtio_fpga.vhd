@@ -68,7 +68,7 @@ end entity virtio_fpga;
 architecture virtio_fpga_rtl of virtio_fpga is
 
   constant CORE_WIDTH_C : positive := 256; -- inside, whatever the pins have
-  constant BE_VECTORS_C : positive := minimum(1 + FUNCTIONS_G*QUEUES_G, 512); -- the table ends where the PBA begins
+  constant BE_VECTORS_C : positive := 1 + FUNCTIONS_G*QUEUES_G; -- at most 512: the table ends where the PBA begins
   constant BE_ID_C      : std_ulogic_vector(31 downto 0) :=
     std_ulogic_vector(to_unsigned(BE_DEVICE_G, 16)) & std_ulogic_vector(to_unsigned(BE_VENDOR_G, 16));
 

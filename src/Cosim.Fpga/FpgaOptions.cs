@@ -55,7 +55,7 @@ public sealed record FpgaOptions
     /// <summary>Number of virtio functions on port 0, 1 to 8.</summary>
     public int Functions { get; init; } = 2;
 
-    /// <summary>Queues of each function, 1 to 64.</summary>
+    /// <summary>Queues of each function, 1 to 64, and of all functions together at most 511.</summary>
     public int QueuesPerFunction { get; init; } = 8;
 
     /// <summary>MSI-X vectors of each function; queues + 1 unless given.</summary>

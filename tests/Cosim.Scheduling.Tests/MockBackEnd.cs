@@ -9,7 +9,7 @@ namespace Cosim.Scheduling.Tests;
 public sealed record MockRequest(ushort Queue, ushort Head, byte[] Readable, ulong Writable, uint WritableLength);
 
 /// <summary>
-/// Host 2's software as a test wants it (hdl/BACKEND.md): two devices with eight queues. <see cref="Serve"/> says what becomes of a
+/// Host 2's software as a test wants it (hdl/BACKEND.md): two devices with eight queues unless asked otherwise. <see cref="Serve"/> says what becomes of a
 /// chain; unless it is set, a chain's readable bytes are inverted into its writable ones.
 /// </summary>
 public sealed class MockBackEnd : IAsyncDisposable
@@ -33,6 +33,9 @@ public sealed class MockBackEnd : IAsyncDisposable
     public ulong OfferedPool { get; set; } = Pool;
 
     public ulong OfferedPoolSize { get; set; } = PoolSize;
+
+    /// <summary>Queues of each device, as many as the FPGA has for a function.</summary>
+    public ushort Queues { get; init; } = 8;
 
     public VirtioDeviceId DeviceId { get; set; } = VirtioDeviceId.Block;
 
@@ -70,7 +73,7 @@ public sealed class MockBackEnd : IAsyncDisposable
     public async Task Announce()
     {
         _ = await _bridge.WriteConfig(1, 0, 0x04, [0x06, 0x00]);
-        await _bridge.ArmVectors(1, 0, 0, 17);
+        await _bridge.ArmVectors(1, 0, 0, 1 + (2 * Queues));
         await WriteBar(RegisterMap.BackEnd.Control, 1);
         if (_loop.IsCompleted)
         {
@@ -250,7 +253,7 @@ public sealed class MockBackEnd : IAsyncDisposable
             }
             else
             {
-                await Kick((uint)(interrupt.Vector - 1) / 8, (uint)(interrupt.Vector - 1) % 8);
+                await Kick((uint)(interrupt.Vector - 1) / Queues, (uint)(interrupt.Vector - 1) % Queues);
             }
         }
     }
@@ -322,7 +325,7 @@ public sealed class MockBackEnd : IAsyncDisposable
             case MailboxRequest.GetDevice:
                 byte[] device = new byte[20];
                 BinaryPrimitives.WriteUInt16LittleEndian(device, (ushort)(header.Device == 0 ? DeviceId : VirtioDeviceId.Net));
-                BinaryPrimitives.WriteUInt16LittleEndian(device.AsSpan(2), 8);
+                BinaryPrimitives.WriteUInt16LittleEndian(device.AsSpan(2), Queues);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(4), 0x01800001);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(8), 0x11001AF4);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(12), 256);

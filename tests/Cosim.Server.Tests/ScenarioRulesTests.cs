@@ -74,6 +74,11 @@ public sealed class ScenarioRulesTests
         yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.0.0.1");
         yield return Case("devices[1].net.address", s => s.Devices[1].Net.Address = "10.1/8");
         yield return Case("fpga.queuesPerFunction", s => s.Fpga.QueuesPerFunction = 0);
+        yield return Case("fpga.queuesPerFunction", s =>
+        {
+            s.Fpga.QueuesPerFunction = 64; // 512 queues of 8 devices: one more than the back-end endpoint has vectors for
+            s.Devices.Add(Enumerable.Repeat(s.Devices[0], 6));
+        });
         yield return Case("completionLatencyCycles", s => s.CompletionLatencyCycles = 0);
         yield return Case("timeouts.mailbox", s => s.Timeouts = new Timeouts { Mailbox = new() });
         yield return Case("fpga.design", s => UseDesign(s));

@@ -34,6 +34,7 @@ public sealed class ReferenceModel : IFpga
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Functions, 8);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.QueuesPerFunction, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.QueuesPerFunction, 64);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(1 + (options.Functions * options.QueuesPerFunction), MaxBackEndVectors);
         for (int port = 0; port < Ports; port++)
         {
             ports[port] = new ModelPort(port, port == Management ? ManagementPort.HeaderBytes : Tlp.HeaderBytes, pool);
@@ -48,8 +49,7 @@ public sealed class ReferenceModel : IFpga
             endpoints[0][function] = new VirtioFunction(endpoints[0], events, function, queues, options.VectorsPerFunction ?? queues + 1);
         }
 
-        // The MSI-X table ends where the PBA begins: 512 vectors.
-        int vectors = Math.Min(1 + (options.Functions * queues), MaxBackEndVectors);
+        int vectors = 1 + (options.Functions * queues);
         var backEnd = new BackEndFunction(endpoints[1], events, options.Functions, queues, vectors);
         endpoints[1][0] = backEnd;
         dma = new DmaEngine(clock, endpoints[0], endpoints[1], ports[Management], options.ScratchBytes, CompletionTimeout);

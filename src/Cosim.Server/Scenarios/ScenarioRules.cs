@@ -26,6 +26,9 @@ public static partial class ScenarioRules
     // VIRTIO_BLK_ID_BYTES (virtio 1.3, 5.2.6).
     private const int MostSerialBytes = 20;
 
+    // The back-end endpoint has a vector for the mailbox and one for each queue; its MSI-X table has room for 512 (hdl/CONTRACT.md, 3).
+    private const ulong MostQueues = 511;
+
     // A TAP's greatest MTU: 65,535 without the Ethernet header.
     private const uint MostMtu = 65521;
 
@@ -267,6 +270,12 @@ public static partial class ScenarioRules
         {
             found.Add("devices", $"has {scenario.Devices.Count} entries; expected 1 to {MostDevices}");
             return;
+        }
+
+        ulong queues = scenario.Fpga is { HasQueuesPerFunction: true } fpga ? fpga.QueuesPerFunction : DefaultQueuesPerFunction;
+        if (queues <= 64 && queues * (ulong)scenario.Devices.Count > MostQueues)
+        {
+            found.Add("fpga.queuesPerFunction", $"is {queues}, which makes {queues * (ulong)scenario.Devices.Count} queues with {scenario.Devices.Count} devices; expected at most {MostQueues}");
         }
 
         for (int i = 0; i < scenario.Devices.Count; i++)
