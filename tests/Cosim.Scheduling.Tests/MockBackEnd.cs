@@ -56,6 +56,9 @@ public sealed class MockBackEnd : IAsyncDisposable
     /// <summary>What becomes of a chain: bytes for the writable part, or null to keep the chain.</summary>
     public Func<MockRequest, byte[]?>? Serve { get; set; }
 
+    /// <summary>Every ring that was ever set up.</summary>
+    public IList<SplitVirtqueue> Layouts { get; } = [];
+
     public ulong LastSetFeatures { get; private set; }
 
     public byte[] Configuration { get; } = [.. Enumerable.Range(0, 60).Select(i => (byte)i)];
@@ -358,6 +361,7 @@ public sealed class MockBackEnd : IAsyncDisposable
                     BinaryPrimitives.ReadUInt64LittleEndian(payload.AsSpan(8)),
                     BinaryPrimitives.ReadUInt64LittleEndian(payload.AsSpan(24)),
                     BinaryPrimitives.ReadUInt64LittleEndian(payload.AsSpan(16)));
+                Layouts.Add(ring.Layout);
                 return ok;
             case MailboxRequest.SetVringEnable:
                 ring.Enabled = value != 0;

@@ -13,6 +13,8 @@ internal sealed class FakeFactory : IBridgeFactory
 
     internal string? Failure { get; set; }
 
+    internal bool IgnoresCancellation { get; set; }
+
     internal TaskCompletionSource? Gate { get; set; }
 
     internal TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -26,7 +28,7 @@ internal sealed class FakeFactory : IBridgeFactory
         Entered.TrySetResult();
         if (Gate is { } gate)
         {
-            await gate.Task.WaitAsync(cancellation);
+            await gate.Task.WaitAsync(IgnoresCancellation ? CancellationToken.None : cancellation);
         }
 
         return Failure is { } failure ? throw new BridgeException(failure) : Bridges[scenario.Name] = new FakeBridge();
@@ -59,6 +61,12 @@ internal sealed class FakeBridge : IBridge
 
     internal int Resets { get; private set; }
 
+    /// <summary>Thrown where its status is asked for.</summary>
+    internal Exception? StatusFailure { get; set; }
+
+    /// <summary>Thrown at its end.</summary>
+    internal Exception? EndFailure { get; set; }
+
     internal int Observers => _observers.Count;
 
     internal Task Disposed => _disposed.Task;
@@ -83,7 +91,7 @@ internal sealed class FakeBridge : IBridge
         }
     }
 
-    public Task<BridgeStatus> GetStatusAsync() => Task.FromResult(new BridgeStatus { State = State, Counters = new Counters { Cycles = Cycles, BusyNs = ++BusyNs } });
+    public Task<BridgeStatus> GetStatusAsync() => StatusFailure is { } failure ? throw failure : Task.FromResult(new BridgeStatus { State = State, Counters = new Counters { Cycles = Cycles, BusyNs = ++BusyNs } });
 
     public Task ResetAsync()
     {
@@ -143,7 +151,7 @@ internal sealed class FakeBridge : IBridge
     public ValueTask DisposeAsync()
     {
         _disposed.TrySetResult();
-        return ValueTask.CompletedTask;
+        return EndFailure is { } failure ? throw failure : ValueTask.CompletedTask;
     }
 
     private static Task<AccessResult> Read(int port, int function, byte[] space, ulong offset, int length)

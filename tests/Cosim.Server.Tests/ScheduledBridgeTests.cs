@@ -121,6 +121,39 @@ public sealed class ScheduledBridgeTests
     }
 
     [Test]
+    public async Task StartRecording_OntoALink_IsRefusedAndItsTargetUntouched(CancellationToken token)
+    {
+        string target = Path.Combine(_folder.FullName, "precious");
+        await File.WriteAllTextAsync(target, "mine", token);
+        Directory.CreateDirectory(Recordings);
+        File.CreateSymbolicLink(Path.Combine(Recordings, "a.stim"), target);
+        await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        RpcException error = Assert.ThrowsAsync<RpcException>(
+            async () => await _bridges.StartRecordingAsync(new StartRecordingRequest { Name = "real", File = "a.stim" }, cancellationToken: token))!;
+        Assert.That(error.StatusCode, Is.EqualTo(StatusCode.FailedPrecondition));
+        Assert.That(await File.ReadAllTextAsync(target, token), Is.EqualTo("mine"));
+    }
+
+    [Test]
+    public async Task WaitInterrupt_CallersWhoGiveUpWithoutEnd_LeaveRoomForTheNext(CancellationToken token)
+    {
+        await _bridges.CreateAsync(Programmed(), cancellationToken: token);
+        for (int i = 0; i < 40; i++)
+        {
+            using CancellationTokenSource caller = new();
+            Task<Interrupt>[] calls =
+                [.. Enumerable.Range(0, 60).Select(_ => _transactions.WaitInterruptAsync(new WaitInterruptRequest { Function = s_endpoint }, cancellationToken: caller.Token).ResponseAsync)];
+            _ = await _transactions.ReadConfigAsync(new ReadConfigRequest { Function = s_endpoint, Length = 4 }, cancellationToken: token);
+            await caller.CancelAsync();
+            foreach (Task<Interrupt> call in calls)
+            {
+                RpcException error = Assert.ThrowsAsync<RpcException>(() => call)!;
+                Assert.That(error.StatusCode, Is.EqualTo(StatusCode.Cancelled));
+            }
+        }
+    }
+
+    [Test]
     public async Task Recording_OfTheScenario_IsWholeWhenTheBridgeHasEnded(CancellationToken token)
     {
         Scenario scenario = Programmed();

@@ -30,12 +30,12 @@ internal sealed class Service : IAsyncDisposable
 
     internal string SocketPath => Server.Address.SocketPath!;
 
-    internal static async Task<Service> StartAsync()
+    internal static async Task<Service> StartAsync(int mostBridges = 64)
     {
         DirectoryInfo folder = Directory.CreateTempSubdirectory("cosim-server-");
         FakeFactory factory = new();
         ServiceAddress address = ServiceAddress.Parse($"unix:{folder.FullName}/run/cosim.sock");
-        return new Service(folder, factory, await BridgeServer.StartAsync(new BridgeServerOptions { Address = address, Factory = factory }));
+        return new Service(folder, factory, await BridgeServer.StartAsync(new BridgeServerOptions { Address = address, Factory = factory, MostBridges = mostBridges }));
     }
 
     /// <summary>A scenario without violations: a program plays host 1, the image exists.</summary>

@@ -155,6 +155,8 @@ public abstract class WitnessedBridge(FpgaKind kind)
         Assert.That(told[0], Does.StartWith("function 0: ").And.Contain(reason));
     }
 
+    protected void ClearLog() => _log.Clear();
+
     /// <summary>Lets all that was begun end.</summary>
     protected async Task Settle()
     {
