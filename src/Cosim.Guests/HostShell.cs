@@ -10,6 +10,13 @@ namespace Cosim.Guests;
 /// <param name="AverageMilliseconds">Mean round-trip time; 0 when no reply came.</param>
 public readonly record struct PingResult(int Sent, int Received, double AverageMilliseconds);
 
+/// <summary>What a network interface has counted, as its host sees it.</summary>
+/// <param name="ReceivedPackets">Packets received; one that is yet to be segmented counts as one.</param>
+/// <param name="ReceivedBytes">Their bytes.</param>
+/// <param name="SentPackets">Packets sent.</param>
+/// <param name="SentBytes">Their bytes.</param>
+public readonly record struct InterfaceCounts(long ReceivedPackets, long ReceivedBytes, long SentPackets, long SentBytes);
+
 /// <summary>What is done in either host, with results as values. All calls throw <see cref="GuestException"/> where the guest's command fails or takes too long.</summary>
 public abstract partial class HostShell
 {
@@ -53,6 +60,26 @@ public abstract partial class HostShell
             int.Parse(counts.Groups[2].ValueSpan, CultureInfo.InvariantCulture),
             time.Success ? double.Parse(time.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0);
     }
+
+    /// <summary>What a network interface has counted since it is there.</summary>
+    public async Task<InterfaceCounts> InterfaceCountsAsync(string name, CancellationToken cancellation = default)
+    {
+        string output = await Console.RequireAsync($"cd /sys/class/net/{name}/statistics && cat rx_packets rx_bytes tx_packets tx_bytes", Short, cancellation);
+        long[] counts = [.. output.Split('\n').Select(line => long.Parse(line, CultureInfo.InvariantCulture))];
+        return new InterfaceCounts(counts[0], counts[1], counts[2], counts[3]);
+    }
+
+    /// <summary>How many pairs of queues a network interface uses.</summary>
+    public async Task<int> QueuePairsAsync(string name, CancellationToken cancellation = default) =>
+        int.Parse(await Console.RequireAsync($"ls -d /sys/class/net/{name}/queues/rx-* | wc -l", Short, cancellation), CultureInfo.InvariantCulture);
+
+    /// <summary>Switches a network interface on or off.</summary>
+    public Task SwitchInterfaceAsync(string name, bool on, CancellationToken cancellation = default) =>
+        Console.RequireAsync($"ip link set {name} {(on ? "up" : "down")}", Short, cancellation);
+
+    /// <summary>Waits until a network interface has or lacks its carrier.</summary>
+    public Task WaitForCarrierAsync(string name, bool carrier, TimeSpan deadline, CancellationToken cancellation = default) =>
+        Console.RequireAsync($"until [ \"$(cat /sys/class/net/{name}/carrier)\" = {(carrier ? 1 : 0)} ]; do usleep 10000; done", deadline, cancellation);
 
     /// <summary>Opens a TCP port for one connection; <see cref="ReceivedSha256Async"/> tells what came.</summary>
     public Task ListenAsync(int port, CancellationToken cancellation = default) =>

@@ -20,12 +20,12 @@ public sealed class MainJobTests
         return text.TrimEnd().Split('\n')[^1];
     }
 
-    [TestCase(FpgaKind.Model, 8 << 20, 4 << 20, 10, 1 << 20)]
-    [TestCase(FpgaKind.Ghdl, 8 << 20, 64 << 10, 1, 64 << 10)]
-    public async Task Run_TwoQemuHosts_BlockAndNetAreRight(FpgaKind fpga, long disk, long file, int pings, long transfer)
+    [TestCase(FpgaKind.Model, 2, 8 << 20, 4 << 20, 10, 1 << 20)]
+    [TestCase(FpgaKind.Ghdl, 1, 8 << 20, 64 << 10, 1, 64 << 10)]
+    public async Task Run_TwoQemuHosts_BlockAndNetAreRight(FpgaKind fpga, int processors, long disk, long file, int pings, long transfer)
     {
         string last = await Run(
-            new MainJobOptions { Fpga = fpga, Sizes = new MainJobSizes(disk, file, Journal: false, pings, transfer, TimeSpan.FromMinutes(10)) },
+            new MainJobOptions { Fpga = fpga, HostOneProcessors = processors, Sizes = new MainJobSizes(disk, file, Journal: false, pings, transfer, TimeSpan.FromMinutes(10)) },
             expected: 0);
         Assert.That(last, Does.Match($"^bridge ok fpga={fpga.ToString().ToLowerInvariant()} tlps=[1-9][0-9]* cycles=[1-9][0-9]* simulated=[0-9.]+ms interrupts=[1-9][0-9]* wall="));
     }

@@ -11,6 +11,8 @@ public abstract class BridgeFixture(FpgaKind kind)
 
     private readonly ConcurrentQueue<string> _log = new();
 
+    protected FpgaKind Kind => kind;
+
     protected Bridge Bridge { get; private set; } = null!;
 
     protected MockBackEnd BackEnd { get; private set; } = null!;

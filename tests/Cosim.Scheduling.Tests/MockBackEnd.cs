@@ -137,14 +137,21 @@ public sealed class MockBackEnd : IAsyncDisposable
     }
 
     /// <summary>Gives a used element back, right or wrong, and rings the doorbell.</summary>
-    public async Task PushUsed(uint device, uint queue, uint id, uint length)
+    public Task PushUsed(uint device, uint queue, uint id, uint length) => PushUsed(device, queue, [(id, length)]);
+
+    /// <summary>Gives used elements back, all with one step of the index, and rings the doorbell.</summary>
+    public async Task PushUsed(uint device, uint queue, IEnumerable<(uint Id, uint Length)> elements)
     {
         Ring ring = _rings[(device, queue)];
         byte[] element = new byte[8];
-        BinaryPrimitives.WriteUInt32LittleEndian(element, id);
-        BinaryPrimitives.WriteUInt32LittleEndian(element.AsSpan(4), length);
-        await _bridge.WriteHostMemory(1, ring.Layout.UsedElement(ring.Used), element);
-        ring.Used++;
+        foreach ((uint id, uint length) in elements)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(element, id);
+            BinaryPrimitives.WriteUInt32LittleEndian(element.AsSpan(4), length);
+            await _bridge.WriteHostMemory(1, ring.Layout.UsedElement(ring.Used), element);
+            ring.Used++;
+        }
+
         await _bridge.WriteHostMemory(1, ring.Layout.UsedIndex, BitConverter.GetBytes(ring.Used));
         await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
     }

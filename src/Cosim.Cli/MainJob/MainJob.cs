@@ -15,6 +15,12 @@ public sealed class MainJob
 {
     private const string HostOneAddress = "10.51.0.1";
     private const string HostTwoAddress = "10.51.0.2";
+    private const string HostTwoInterface = "tap0";
+    private const int Mtu = 1500;
+    private const int QueuePairs = 2;
+
+    // Bytes by which TCP surely fills more than one segment at a time.
+    private const int LongTransfer = 1 << 20;
     private const int PoolMiB = 64;
 
     private static readonly TimeSpan s_linkDeadline = TimeSpan.FromMinutes(5);
@@ -146,6 +152,7 @@ public sealed class MainJob
                 Image = GuestImage.CreateHostOne(tools, folder),
                 RunFolder = folder,
                 VfioUserSockets = hostOneSockets,
+                Processors = _options.HostOneProcessors,
             },
             cancellation);
         Watch(hostOne, failure);
@@ -205,7 +212,7 @@ public sealed class MainJob
             EndpointDevice = 0x5101,
             ProgramFolder = _workspace.BackEnd,
             PoolMiB = PoolMiB,
-            Command = $"./cosim-backend --pci 0C05:5101 --pool {PoolMiB} --blk /dev/vda --net tap=tap0,mac=52:54:00:c0:51:01,ip={HostTwoAddress}/24",
+            Command = $"./cosim-backend --pci 0C05:5101 --pool {PoolMiB} --blk /dev/vda --net tap={HostTwoInterface},mac=52:54:00:c0:51:01,mtu={Mtu},pairs={QueuePairs},ip={HostTwoAddress}/24",
         }
         : throw new DirectoryNotFoundException($"Host 2's program is not in {_workspace.BackEnd}: run ./sim-scripts/run or ./sim-scripts/test, which build it.");
 
@@ -272,8 +279,44 @@ public sealed class MainJob
             throw new InvalidOperationException($"net: {_sizes.Pings - ping.Received} of {_sizes.Pings} pings were lost");
         }
 
+        int pairs = await hostOne.QueuePairsAsync(network, cancellation);
+        if (pairs != Math.Min(_options.HostOneProcessors, QueuePairs))
+        {
+            throw new InvalidOperationException($"net: host 1 uses {pairs} pairs of queues; it has {_options.HostOneProcessors} processors and {QueuePairs} pairs");
+        }
+
+        InterfaceCounts before = await hostTwo.InterfaceCountsAsync(HostTwoInterface, cancellation);
         await Transfer("host 1 to host 2", hostOne, hostTwo, HostTwoAddress, 5001, cancellation);
+        InterfaceCounts between = await hostTwo.InterfaceCountsAsync(HostTwoInterface, cancellation);
         await Transfer("host 2 to host 1", hostTwo, hostOne, HostOneAddress, 5002, cancellation);
+        InterfaceCounts after = await hostTwo.InterfaceCountsAsync(HostTwoInterface, cancellation);
+        long received = (between.ReceivedBytes - before.ReceivedBytes) / (between.ReceivedPackets - before.ReceivedPackets);
+        long sent = (after.SentBytes - between.SentBytes) / (after.SentPackets - between.SentPackets);
+        _progress.Report($"net: {pairs} of {QueuePairs} queue pairs in use; frames of {received} bytes on average to host 2, of {sent} to host 1, with an MTU of {Mtu}");
+        if (_sizes.Transfer >= LongTransfer && (received <= Mtu || sent <= Mtu))
+        {
+            throw new InvalidOperationException("net: segmentation is not left to the other side");
+        }
+
+        await LinkDownAndUp(hostOne, hostTwo, network, cancellation);
+    }
+
+    private async Task LinkDownAndUp(HostOneShell hostOne, HostTwoShell hostTwo, string network, CancellationToken cancellation)
+    {
+        TimeSpan start = _progress.Elapsed;
+        await hostTwo.SwitchInterfaceAsync(HostTwoInterface, false, cancellation);
+        await hostOne.WaitForCarrierAsync(network, false, _sizes.Deadline, cancellation);
+        TimeSpan down = _progress.Elapsed;
+        await hostTwo.SwitchInterfaceAsync(HostTwoInterface, true, cancellation);
+        await hostOne.WaitForCarrierAsync(network, true, _sizes.Deadline, cancellation);
+        TimeSpan up = _progress.Elapsed;
+        PingResult ping = await hostOne.PingAsync(HostTwoAddress, 1, TimeSpan.FromSeconds(1), _sizes.Deadline, cancellation);
+        if (ping.Received != 1)
+        {
+            throw new InvalidOperationException("net: no ping is answered after the link has come back");
+        }
+
+        _progress.Report($"net: host 1 saw the link down {(down - start).TotalSeconds:0.00} s after host 2 switched it off, and up {(up - down).TotalSeconds:0.00} s after it switched it on");
     }
 
     private async Task Transfer(string what, HostShell from, HostShell to, string address, int port, CancellationToken cancellation)

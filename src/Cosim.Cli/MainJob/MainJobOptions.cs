@@ -30,6 +30,9 @@ public sealed record MainJobOptions
     /// <summary>Cycles from a request of the FPGA to its completion.</summary>
     public uint CompletionLatencyCycles { get; init; } = 16;
 
+    /// <summary>Processors of host 1, which uses as many pairs of queues as it has, at most two.</summary>
+    public int HostOneProcessors { get; init; } = 1;
+
     /// <summary>Image that host 2 serves; a new one in the work folder if null. Its contents are lost.</summary>
     public string? Disk { get; init; }
 
