@@ -7,8 +7,14 @@ using Cosim.Guests;
 namespace Cosim.Lifecycle;
 
 /// <summary>All faults, one after the other, each under load and with a check of every byte afterwards; ends with a table.</summary>
-public sealed class LifecycleRun(TextWriter output, bool isShort)
+/// <param name="output">Takes a line a fault, and the table.</param>
+/// <param name="isShort">Fewer repetitions, shorter pauses.</param>
+/// <param name="parts">Some of <see cref="Parts"/>; none: all.</param>
+public sealed class LifecycleRun(TextWriter output, bool isShort, IReadOnlyCollection<string> parts)
 {
+    /// <summary>What may be run by itself.</summary>
+    public static readonly IReadOnlyList<string> Parts = ["model", "verilator", "plug", "service"];
+
     private readonly List<FaultResult> _results = [];
 
     /// <returns>Exit status: 0 if every byte was right.</returns>
@@ -16,17 +22,30 @@ public sealed class LifecycleRun(TextWriter output, bool isShort)
     {
         long begin = Stopwatch.GetTimestamp();
         int times = isShort ? 5 : 100;
-        await RunFaultsAsync(
-            FpgaKind.Model,
-            [
-                Fault.KillBackEnd, Fault.KillHostOne, Fault.RebootHostOne, Fault.PanicHostOne, Fault.ResetHostOne, Fault.Rebind(times), Fault.Reload(times),
-                Fault.Pause(TimeSpan.FromSeconds(isShort ? 10 : 60)), Fault.RebootHostTwo, Fault.KillHostTwo, Fault.ResetBridge,
-            ]);
-        await RunFaultsAsync(FpgaKind.Verilator, [Fault.KillSimulator, Fault.KillBackEnd, Fault.KillHostOne, Fault.KillHostTwo]);
-        await PlugAsync();
-        await UnplugAsync();
-        using (ServiceRun service = new(Log))
+        if (IsWanted("model"))
         {
+            await RunFaultsAsync(
+                FpgaKind.Model,
+                [
+                    Fault.KillBackEnd, Fault.KillHostOne, Fault.RebootHostOne, Fault.PanicHostOne, Fault.ResetHostOne, Fault.Rebind(times), Fault.Reload(times),
+                    Fault.Pause(TimeSpan.FromSeconds(isShort ? 10 : 60)), Fault.RebootHostTwo, Fault.KillHostTwo, Fault.ResetBridge,
+                ]);
+        }
+
+        if (IsWanted("verilator"))
+        {
+            await RunFaultsAsync(FpgaKind.Verilator, [Fault.KillSimulator, Fault.KillBackEnd, Fault.KillHostOne, Fault.KillHostTwo]);
+        }
+
+        if (IsWanted("plug"))
+        {
+            await PlugAsync();
+            await UnplugAsync();
+        }
+
+        if (IsWanted("service"))
+        {
+            using ServiceRun service = new(Log);
             foreach (FaultResult result in await service.RunAsync())
             {
                 await AddAsync(result);
@@ -48,6 +67,8 @@ public sealed class LifecycleRun(TextWriter output, bool isShort)
             $"lifecycle {(failed == 0 ? "ok" : "FAILED")}: {_results.Count} faults, {failed} failed, {Stopwatch.GetElapsedTime(begin).TotalSeconds:0} s"));
         return failed == 0 ? 0 : 1;
     }
+
+    private bool IsWanted(string part) => parts.Count == 0 || parts.Contains(part);
 
     private async Task RunFaultsAsync(FpgaKind fpga, IEnumerable<Fault> faults)
     {
