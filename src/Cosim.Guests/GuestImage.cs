@@ -26,12 +26,14 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
     /// <param name="folder">Where the archive is put, as <c>host1.cpio</c>; created when missing.</param>
     /// <param name="files">Files of this machine that the guest finds in <c>/root</c>, under their names and with their modes.</param>
     /// <param name="command">Shell command that the guest runs in <c>/root</c> once it is up; its output goes to the console. None when empty.</param>
+    /// <param name="modules">Further modules of its kernel, such as <c>virtio_rng</c>.</param>
     /// <exception cref="GuestException">Something it is made from is missing.</exception>
-    public static GuestImage CreateHostOne(GuestTools tools, string folder, IEnumerable<string>? files = null, string command = "")
+    public static GuestImage CreateHostOne(
+        GuestTools tools, string folder, IEnumerable<string>? files = null, string command = "", IEnumerable<string>? modules = null)
     {
         InitramfsBuilder root = CreateRoot(
             tools,
-            ["virtio_pci", "virtio_blk", "virtio_net", "loop", "ext4", "uio", "uio_pci_generic"],
+            ["virtio_pci", "virtio_blk", "virtio_net", "loop", "ext4", "uio", "uio_pci_generic", .. modules ?? []],
             command.Length > 0 ? "command" : null);
         foreach (string file in files ?? [])
         {

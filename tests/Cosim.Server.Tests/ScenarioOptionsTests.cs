@@ -71,6 +71,51 @@ public sealed class ScenarioOptionsTests
     }
 
     [Test]
+    public void BackEndDevices_OfAllKinds_AreTheBackEndsArgumentsAndTheGuestHasTheirModules()
+    {
+        Scenario scenario = new()
+        {
+            Name = "all",
+            Devices =
+            {
+                new DeviceSpec
+                {
+                    Block = new BlockDevice
+                    {
+                        Image = "/d", Queues = 4, LogicalBlockBytes = 1024, PhysicalBlockBytes = 4096, OptimalBytes = 65536, Discard = false, WriteThrough = true,
+                    },
+                },
+                new DeviceSpec
+                {
+                    Console = new ConsoleDevice
+                    {
+                        Ports =
+                        {
+                            new ConsolePort { Console = true, Pty = "/run/p" },
+                            new ConsolePort { Name = "a", Socket = "/run/s" },
+                            new ConsolePort { Name = "b", Pipe = "/run/f" },
+                            new ConsolePort { Name = "c", File = "/run/l" },
+                        },
+                    },
+                },
+                new DeviceSpec { Rng = new RngDevice() },
+                new DeviceSpec { Rng = new RngDevice { BytesPerSecond = 1000 } },
+            },
+        };
+
+        Assert.That(ScenarioOptions.BackEndDevices(scenario, (_, block) => block.Image), Is.EqualTo(new[]
+        {
+            "--blk", "/d,serial=all,queues=4,block=1024,physical=4096,optimal=65536,discard=off,cache=through",
+            "--console", "console:pty:/run/p,a=socket:/run/s,b=pipe:/run/f,c=file:/run/l",
+            "--rng", "unlimited",
+            "--rng", "rate=1000",
+        }.AsEnumerable()));
+        Assert.That(ScenarioOptions.HostOneModules(scenario), Is.EqualTo(new[] { "virtio_console", "virtio_rng" }.AsEnumerable()));
+        scenario.Devices.Clear();
+        Assert.That(ScenarioOptions.HostOneModules(scenario), Is.Empty);
+    }
+
+    [Test]
     public void BackEndDevices_CommaInAPath_IsRefusedByName()
     {
         Scenario scenario = new() { Name = "n", Devices = { new DeviceSpec { Block = new BlockDevice { Image = "/a,b" } } } };

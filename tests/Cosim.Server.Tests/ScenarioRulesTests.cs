@@ -26,6 +26,16 @@ public sealed class ScenarioRulesTests
     }
 
     [Test]
+    public void Check_AllKindsOfDevices_FindsNothing()
+    {
+        Scenario scenario = Good();
+        scenario.Devices.Add(Console(Port("a"), new ConsolePort { Console = true, Pty = "/run/console" }, new ConsolePort { Name = "log-1", File = "/run/log" }));
+        scenario.Devices.Add(new DeviceSpec { Rng = new RngDevice() });
+        scenario.Devices[0].Block.Queues = 8;
+        Assert.That(ScenarioRules.Check(scenario), Is.Empty);
+    }
+
+    [Test]
     public void Check_GoodScenario_FindsNothing() => Assert.That(ScenarioRules.Check(Good()), Is.Empty);
 
     private static IEnumerable<TestCaseData> BadScenarios()
@@ -61,6 +71,20 @@ public sealed class ScenarioRulesTests
         yield return Case("devices[0].block.image", s => s.Devices[0].Block.Image = "");
         yield return Case("devices[0].block.image", s => s.Devices[0].Block.Image = "/no/such.img");
         yield return Case("devices[0].block.image", s => s.Devices[0].Block.Image = s_odd);
+        yield return Case("devices[0].block.queues", s => s.Devices[0].Block.Queues = 0);
+        yield return Case("devices[0].block.queues", s => s.Devices[0].Block.Queues = 9); // the FPGA has 8
+        yield return Case("devices[0].block.logicalBlockBytes", s => s.Devices[0].Block.LogicalBlockBytes = 768);
+        yield return Case("devices[0].block.physicalBlockBytes", s => (s.Devices[0].Block.LogicalBlockBytes, s.Devices[0].Block.PhysicalBlockBytes) = (1024, 512));
+        yield return Case("devices[0].block.optimalBytes", s => s.Devices[0].Block.OptimalBytes = 100);
+        yield return Case("devices[0].block.image", s => s.Devices[0].Block.LogicalBlockBytes = 4096); // it has 1024 bytes
+        yield return Case("devices[2].console.ports", s => s.Devices.Add(Console()));
+        yield return Case("devices[2].console.ports", s => s.Devices.Add(Console(Port("a"), Port("b"), Port("c"), Port("d")))); // 10 queues where there are 8
+        yield return Case("devices[2].console.ports[1].name", s => s.Devices.Add(Console(Port("a"), Port("a"))));
+        yield return Case("devices[2].console.ports[0].name", s => s.Devices.Add(Console(Port("a,b"))));
+        yield return Case("devices[2].console.ports[0]", s => s.Devices.Add(Console(new ConsolePort { Name = "a" })));
+        yield return Case("devices[2].console.ports[0].pty", s => s.Devices.Add(Console(new ConsolePort { Pty = "relative" })));
+        yield return Case("devices[2].console.ports[0].file", s => s.Devices.Add(Console(new ConsolePort { File = "/a,b" })));
+        yield return Case("devices[2].rng.bytesPerSecond", s => s.Devices.Add(new DeviceSpec { Rng = new RngDevice { BytesPerSecond = 0 } }));
         yield return Case("devices[0].block.serial", s => s.Devices[0].Block.Serial = "a,ro"); // the back end takes it as one more option
         yield return Case("devices[0].block.serial", s => s.Devices[0].Block.Serial = "a serial of 21 chars.");
         yield return Case("devices[1].net.mac", s => s.Devices[1].Net.Mac = "52:54:00:12:34");
@@ -98,6 +122,10 @@ public sealed class ScenarioRulesTests
 
     private static void UseDesign(Scenario scenario, Kind kind = Kind.Model) =>
         (scenario.Fpga.Kind, scenario.Fpga.Design) = (kind, new DesignSpec { Top = "top" });
+
+    private static DeviceSpec Console(params ConsolePort[] ports) => new() { Console = new ConsoleDevice { Ports = { ports } } };
+
+    private static ConsolePort Port(string name) => new() { Name = name, Socket = $"/run/{name}" };
 
     private static Scenario Good() => new()
     {

@@ -63,7 +63,8 @@ internal static class QemuCommandLine
                     "raw",
                     ("node-name", $"disk{i}"),
                     ("read-only", disk.ReadOnly),
-                    ("file", new JsonObject { ["driver"] = "file", ["filename"] = disk.Path })),
+                    ("discard", "unmap"),
+                    ("file", new JsonObject { ["driver"] = "file", ["filename"] = disk.Path, ["discard"] = "unmap" })),
                 "-device", Json("driver", "virtio-blk-pci", ("id", $"vd{i}"), ("drive", $"disk{i}"), ("disable-legacy", "on")),
             ]);
         }

@@ -24,6 +24,11 @@ public static class ScenarioPlaces
         for (int i = 0; i < scenario.Devices.Count; i++)
         {
             File($"devices[{i}].block.image", scenario.Devices[i].Block?.Image);
+            if (scenario.Host2?.KindCase == HostSpec.KindOneofCase.Process)
+            {
+                // Elsewhere the paths are the guest's own.
+                Files($"devices[{i}].console.ports", [.. (scenario.Devices[i].Console?.Ports ?? []).Select(port => ScenarioRules.EndOf(port).Path)]);
+            }
         }
 
         foreach ((string path, HostSpec? host) in new[] { ("host1", scenario.Host1), ("host2", scenario.Host2) })

@@ -35,6 +35,10 @@ public static partial class ScenarioRules
     // With the control queue they fit the 64 queues that a function has at most.
     private const uint MostQueuePairs = 31;
     private const uint DefaultQueuesPerFunction = 8;
+    private const int MostPorts = 31;
+    private const uint MostLogicalBlock = 65536;
+    private const uint MostPhysicalBlock = 1 << 20;
+    private const uint MostOptimal = 1 << 30;
 
     // sun_path of sockaddr_un with its terminating zero.
     private const int MostSocketPathBytes = 107;
@@ -284,26 +288,53 @@ public static partial class ScenarioRules
             switch (scenario.Devices[i].KindCase)
             {
                 case DeviceSpec.KindOneofCase.Block:
-                    CheckBlock(scenario.Devices[i].Block, $"{path}.block", found);
+                    CheckBlock(scenario.Devices[i].Block, scenario.Fpga, $"{path}.block", found);
                     break;
                 case DeviceSpec.KindOneofCase.Net:
                     CheckNet(scenario.Devices[i].Net, scenario.Fpga, $"{path}.net", found);
                     break;
+                case DeviceSpec.KindOneofCase.Console:
+                    CheckConsole(scenario.Devices[i].Console, scenario.Fpga, $"{path}.console", found);
+                    break;
+                case DeviceSpec.KindOneofCase.Rng:
+                    RngDevice rng = scenario.Devices[i].Rng;
+                    found.Range($"{path}.rng.bytesPerSecond", rng.HasBytesPerSecond, rng.BytesPerSecond, 1, int.MaxValue);
+                    break;
                 default:
-                    found.Add(path, "is empty; expected block or net");
+                    found.Add(path, "is empty; expected block, net, console or rng");
                     break;
             }
         }
     }
 
-    private static void CheckBlock(BlockDevice block, string path, Collector found)
+    private static ulong QueuesOf(FpgaSpec? fpga) => fpga is { HasQueuesPerFunction: true } ? fpga.QueuesPerFunction : DefaultQueuesPerFunction;
+
+    private static void CheckBlock(BlockDevice block, FpgaSpec? fpga, string path, Collector found)
     {
+        ulong logical = block.HasLogicalBlockBytes ? block.LogicalBlockBytes : (ulong)SectorBytes;
+        if (logical is < SectorBytes or > MostLogicalBlock || !ulong.IsPow2(logical))
+        {
+            found.Add($"{path}.logicalBlockBytes", $"is {logical}; expected a power of two from {SectorBytes} to {MostLogicalBlock}");
+            logical = SectorBytes;
+        }
+
+        if (block.HasPhysicalBlockBytes && (block.PhysicalBlockBytes < logical || block.PhysicalBlockBytes > MostPhysicalBlock || !uint.IsPow2(block.PhysicalBlockBytes)))
+        {
+            found.Add($"{path}.physicalBlockBytes", $"is {block.PhysicalBlockBytes}; expected a power of two from {logical} to {MostPhysicalBlock}");
+        }
+
+        if (block.HasOptimalBytes && (block.OptimalBytes > MostOptimal || block.OptimalBytes % logical != 0))
+        {
+            found.Add($"{path}.optimalBytes", $"is {block.OptimalBytes}; expected a multiple of {logical} up to {MostOptimal}");
+        }
+
+        found.Range($"{path}.queues", block.HasQueues, block.Queues, 1, QueuesOf(fpga));
         if (found.File($"{path}.image", block.Image))
         {
             long bytes = new FileInfo(block.Image).Length;
-            if (bytes == 0 || bytes % SectorBytes != 0)
+            if (bytes == 0 || (ulong)bytes % logical != 0)
             {
-                found.Add($"{path}.image", $"is {block.Image}, which has {bytes} bytes; expected a multiple of {SectorBytes}");
+                found.Add($"{path}.image", $"is {block.Image}, which has {bytes} bytes; expected a multiple of {logical}");
             }
         }
 
@@ -312,6 +343,55 @@ public static partial class ScenarioRules
             found.Add($"{path}.serial", $"is \"{block.Serial}\"; expected at most {MostSerialBytes} printable ASCII characters without a comma");
         }
     }
+
+    private static void CheckConsole(ConsoleDevice console, FpgaSpec? fpga, string path, Collector found)
+    {
+        if (console.Ports.Count is 0 or > MostPorts)
+        {
+            found.Add($"{path}.ports", $"has {console.Ports.Count} entries; expected 1 to {MostPorts}");
+            return;
+        }
+
+        ulong queues = 2UL * ((ulong)console.Ports.Count + 1);
+        if (queues > QueuesOf(fpga))
+        {
+            found.Add($"{path}.ports", $"has {console.Ports.Count} entries, which need {queues} queues; fpga.queuesPerFunction is {QueuesOf(fpga)}");
+        }
+
+        HashSet<string> names = [];
+        for (int i = 0; i < console.Ports.Count; i++)
+        {
+            ConsolePort port = console.Ports[i];
+            if (!PortName().IsMatch(port.Name))
+            {
+                found.Add($"{path}.ports[{i}].name", $"is \"{port.Name}\"; expected at most 64 letters, digits, '.', '_' and '-'");
+            }
+            else if (port.Name.Length > 0 && !names.Add(port.Name))
+            {
+                found.Add($"{path}.ports[{i}].name", $"is \"{port.Name}\", but an earlier port has the same name");
+            }
+
+            (string field, string end) = EndOf(port);
+            if (field.Length == 0)
+            {
+                found.Add($"{path}.ports[{i}]", "has no end; expected socket, pty, pipe or file");
+            }
+            else if (found.Absolute($"{path}.ports[{i}].{field}", end) && end.Contains(',', StringComparison.Ordinal))
+            {
+                found.Add($"{path}.ports[{i}].{field}", $"is {end}; a path with a comma cannot be given to the back end");
+            }
+        }
+    }
+
+    /// <summary>What a console port is connected to: the field that says so, which is also the back end's word for it, and the path. Empty where nothing does.</summary>
+    internal static (string Field, string Path) EndOf(ConsolePort port) => port.EndCase switch
+    {
+        ConsolePort.EndOneofCase.Socket => ("socket", port.Socket),
+        ConsolePort.EndOneofCase.Pty => ("pty", port.Pty),
+        ConsolePort.EndOneofCase.Pipe => ("pipe", port.Pipe),
+        ConsolePort.EndOneofCase.File => ("file", port.File),
+        _ => ("", ""),
+    };
 
     private static void CheckNet(NetDevice net, FpgaSpec? fpga, string path, Collector found)
     {
@@ -326,7 +406,7 @@ public static partial class ScenarioRules
         found.Range($"{path}.speedMbps", net.HasSpeedMbps, net.SpeedMbps, 0, int.MaxValue);
         found.Range($"{path}.queuePairs", net.HasQueuePairs, net.QueuePairs, 1, MostQueuePairs);
         ulong queues = (2UL * (net.HasQueuePairs ? net.QueuePairs : 1)) + 1;
-        ulong there = fpga is { HasQueuesPerFunction: true } ? fpga.QueuesPerFunction : DefaultQueuesPerFunction;
+        ulong there = QueuesOf(fpga);
         if (queues > there && queues <= (2 * MostQueuePairs) + 1)
         {
             found.Add($"{path}.queuePairs", $"is {(queues - 1) / 2}, which with the control queue makes {queues} queues; fpga.queuesPerFunction is {there}");
@@ -378,6 +458,9 @@ public static partial class ScenarioRules
 
     [GeneratedRegex("^[A-Za-z][A-Za-z0-9_]*\\z")]
     private static partial Regex Identifier();
+
+    [GeneratedRegex("^[A-Za-z0-9._-]{0,64}\\z")]
+    private static partial Regex PortName();
 
     [GeneratedRegex("^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\\z")]
     private static partial Regex Mac();

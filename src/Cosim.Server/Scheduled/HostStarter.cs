@@ -89,7 +89,7 @@ internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, stri
 
     private GuestImage ToImage(QemuHost qemu, int port, GuestTools tools)
     {
-        GuestImage image = port == 0 ? GuestImage.CreateHostOne(tools, runFolder, qemu.Files, qemu.Command) : GuestImage.CreateHostTwo(tools, BackEnd(), runFolder);
+        GuestImage image = port == 0 ? GuestImage.CreateHostOne(tools, runFolder, qemu.Files, qemu.Command, ScenarioOptions.HostOneModules(scenario)) : GuestImage.CreateHostTwo(tools, BackEnd(), runFolder);
         return image with
         {
             Kernel = qemu.Kernel.Length > 0 ? qemu.Kernel : image.Kernel,
@@ -108,13 +108,13 @@ internal sealed class HostStarter(Scenario scenario, BridgeFolders folders, stri
             EndpointDevice = EndpointDeviceId,
             ProgramFolder = folders.BackEnd,
             PoolMiB = PoolMiB,
-            Command = $"./cosim-backend --pci {endpoint} --pool {PoolMiB} {string.Join(' ', devices.Select(Quote))}",
+            Command = $"./cosim-backend --pci {endpoint} --pool {PoolMiB} --commands /run/cosim/commands {string.Join(' ', devices.Select(Quote))}",
         };
     }
 
     private List<string> Command(ProcessHost process, string socket) => process.Command.Count > 0
         ? [.. process.Command.Select(word => word.Replace("{socket}", socket, StringComparison.Ordinal))]
-        : [BackEndProgram(), "--socket", socket, "--pool", $"{PoolMiB}", .. ScenarioOptions.BackEndDevices(scenario, (_, block) => block.Image)];
+        : [BackEndProgram(), "--socket", socket, "--pool", $"{PoolMiB}", "--commands", Path.Combine(runFolder, "commands"), .. ScenarioOptions.BackEndDevices(scenario, (_, block) => block.Image)];
 
     private string BackEndProgram()
     {

@@ -67,7 +67,21 @@ internal static class ScenarioOptions
                 }
 
                 string serial = block.Serial.Length > 0 ? block.Serial : scenario.Name[..Math.Min(scenario.Name.Length, 20)];
-                arguments.AddRange(["--blk", $"{disk}{(block.ReadOnly ? ",ro" : "")},serial={serial}"]);
+                string queues = block.HasQueues ? $",queues={block.Queues}" : "";
+                string logical = block.HasLogicalBlockBytes ? $",block={block.LogicalBlockBytes}" : "";
+                string physical = block.HasPhysicalBlockBytes ? $",physical={block.PhysicalBlockBytes}" : "";
+                string optimal = block.HasOptimalBytes ? $",optimal={block.OptimalBytes}" : "";
+                string discard = block is { HasDiscard: true, Discard: false } ? ",discard=off" : "";
+                string cache = block.WriteThrough ? ",cache=through" : "";
+                arguments.AddRange(["--blk", $"{disk}{(block.ReadOnly ? ",ro" : "")},serial={serial}{queues}{logical}{physical}{optimal}{discard}{cache}"]);
+            }
+            else if (device.Console is { } console)
+            {
+                arguments.AddRange(["--console", string.Join(',', console.Ports.Select(ToArgument))]);
+            }
+            else if (device.Rng is { } rng)
+            {
+                arguments.AddRange(["--rng", rng.HasBytesPerSecond ? $"rate={rng.BytesPerSecond}" : "unlimited"]);
             }
             else
             {
@@ -85,6 +99,13 @@ internal static class ScenarioOptions
 
         return arguments;
     }
+
+    /// <summary>Modules that host 1's kernel needs for the devices, beyond those that a guest always has.</summary>
+    internal static IReadOnlyList<string> HostOneModules(Scenario scenario) =>
+    [
+        .. scenario.Devices.Any(device => device.Console is not null) ? ["virtio_console"] : Array.Empty<string>(),
+        .. scenario.Devices.Any(device => device.Rng is not null) ? ["virtio_rng"] : Array.Empty<string>(),
+    ];
 
     internal static TimeSpan OrDefault(Duration? time, TimeSpan otherwise) => time?.ToTimeSpan() ?? otherwise;
 
@@ -151,6 +172,12 @@ internal static class ScenarioOptions
         }
 
         return port == BackEndPort ? 1 : scenario.Devices.Count;
+    }
+
+    private static string ToArgument(ConsolePort port)
+    {
+        (string kind, string path) = ScenarioRules.EndOf(port);
+        return $"{(port.Name.Length > 0 ? port.Name + "=" : "")}{(port.Console ? "console:" : "")}{kind}:{path}";
     }
 
     // Locally administered, and the same each time for the same bridge and device.
