@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga;
 using Cosim.Pcie;
+using Cosim.Virtio;
 
 namespace Cosim.Scheduling;
 
@@ -42,6 +43,9 @@ public sealed record BridgeOptions
 
     /// <summary>Hosts in order of port number.</summary>
     public required IReadOnlyList<HostOptions> Hosts { get; init; }
+
+    /// <summary>What of <see cref="VirtioFeatures.AllRing"/> the virtio functions offer to host 1's drivers, beside VIRTIO_F_VERSION_1.</summary>
+    public ulong RingFeatures { get; init; } = VirtioFeatures.UsualRing;
 
     /// <summary>Cycles from a request of the FPGA to its first completion, and from a management event to the scheduler's first command; at least 1.</summary>
     public uint CompletionLatencyCycles { get; init; } = 16;

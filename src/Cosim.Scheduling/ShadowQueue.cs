@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Cosim.Scheduling.Rings;
 using Cosim.Virtio;
 
 namespace Cosim.Scheduling;
@@ -25,186 +26,119 @@ internal interface IShadowQueueOwner
 
 /// <summary>
 /// One virtqueue of host 1 and its shadow in host 2's pool, kept in step: chains that the driver makes available are offered to host 2
-/// with their device-readable bytes, what host 2 has used goes back with the device-writable bytes (virtio 1.3, 2.7).
+/// with their device-readable bytes, what host 2 has used goes back with the device-writable bytes (virtio 1.3, 2.7 and 2.8).
 /// </summary>
 /// <remarks>
 /// Two sequences run side by side, each with at most one step under way: the fetch (available, left to right) and the drain (used, right
-/// to left). Every step is a copy of the DMA engine whose end starts the next step. Indices run freely over 16 bits.
-/// Chain h of host 1 always uses the descriptors 2h and 2h+1 of the shadow, which is twice as long: there is always room.
+/// to left). Every step is a copy of the DMA engine whose end starts the next step. How host 1's ring is read and written is
+/// <see cref="HostRing"/>'s business, host 2's <see cref="ShadowRing"/>'s.
 /// </remarks>
-internal sealed class ShadowQueue : IDmaClient
+internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
 {
-    private const int FetchBatch = 16;
-    private const int DrainBatch = 64;
-    private const int DirectWindow = 4;
-    private const int IndirectWindow = DmaPort.MaxInline / Descriptor.Size;
-    private const uint WritableAlignment = 64;
+    private const uint CopyInStep = 1;
+    private const uint CopyOutStep = 2;
 
     private readonly ManagementPort _port;
-    private readonly DmaPort _dma;
     private readonly IShadowQueueOwner _owner;
     private readonly int _function;
     private readonly ushort _kickVector;
-    private readonly ushort[] _batch = new ushort[FetchBatch];
+    private readonly QueueDma _dma;
+    private readonly QueueDma.Part _copies;
+    private readonly ShadowRing _shadow;
+    private readonly Chain[] _batch = new Chain[HostRing.BatchSize];
+    private readonly List<Chain> _drained = [];
+    private readonly List<Chain> _returning = [];
+    private readonly Queue<Chain> _order = new();
+    private readonly List<Chain> _offerAgain = [];
 
+    private SplitHostRing? _split;
+    private PackedHostRing? _packed;
+    private HostRing? _host;
     private QueueShare? _pool;
-    private SplitVirtqueue _host;
-    private SplitVirtqueue _shadow;
-    private Chain[] _chains = [];
-    private bool _hostEventIdx;
-    private bool _hostIndirect;
-    private bool _shadowEventIdx;
-    private bool _running;
-    private bool _stopping;
+    private bool _inOrder;
     private bool _frozen;
-    private int _outstanding;
 
     // Fetch
     private bool _fetching;
-    private bool _waitingForPool;
+    private bool _waitingForRoom;
     private bool _notified;
-    private bool _availableArmed;
-    private ushort _lastAvailable;
-    private ushort _availableSeen;
-    private ushort _shadowAvailable;
     private int _batchFrom;
     private int _batchTo;
     private int _batchCount;
     private bool _batchIsOffered;
-    private int _walks;
-    private string? _walkError;
     private int _copiesIn;
     private CopyStatus _copyInStatus;
-    private ushort[] _offerAgain = [];
-    private int _offerAgainCount;
     private int _offerAgainNext;
     private ulong _sequence;
 
     // Drain
     private bool _draining;
     private bool _called;
-    private bool _usedArmed;
-    private ushort _lastUsed;
-    private ushort _hostUsed;
-    private int _offered;
-    private ushort[] _drained = [];
-    private int _drainCount;
-    private ushort _drainTarget;
     private int _copiesOut;
     private CopyStatus _copyOutStatus;
 
     public ShadowQueue(ManagementPort port, IShadowQueueOwner owner, int function, ushort index, ushort kickVector)
     {
         _port = port;
-        _dma = port.Dma;
         _owner = owner;
         _function = function;
         Index = index;
         _kickVector = kickVector;
-    }
-
-    private enum Step : byte
-    {
-        NoStep,
-        AvailableIndex,
-        AvailableEntries,
-        Walk,
-        CopyIn,
-        PublishAvailable,
-        KickCheck,
-        ArmAvailable,
-        UsedIndex,
-        UsedElements,
-        CopyOut,
-        PublishUsed,
-        InterruptCheck,
-        ArmUsed,
-    }
-
-    private enum ChainState : byte
-    {
-        Free,
-        Fetched,
-        Offered,
-        OfferAgain,
-        Used,
+        _dma = new QueueDma(port.Dma, function, CopyEnded);
+        _copies = _dma.For(this);
+        _shadow = new ShadowRing(_dma, this);
     }
 
     /// <summary>Queue index.</summary>
     public ushort Index { get; }
 
     /// <summary>Entries of the driver's queue.</summary>
-    public ushort HostSize => _host.Size;
+    public ushort HostSize => _host?.Size ?? 0;
 
     /// <summary>Whether the driver's queue is served or frozen; false after <see cref="Stop"/>.</summary>
-    public bool Running => _running;
+    public bool Running { get; private set; }
 
     /// <summary>Whether a copy of this queue has not ended.</summary>
-    public bool Busy => _outstanding != 0;
+    public bool Busy => _dma.Outstanding != 0;
 
-    /// <summary>Entries of the shadow of a queue with <paramref name="size"/> entries.</summary>
-    public static ushort ShadowSize(ushort size) => (ushort)(size * 2);
+    bool IShadowRingOwner.IsFrozen => _frozen;
 
     /// <summary>Takes the driver's queue; nothing moves before <see cref="Attach"/>.</summary>
-    public void Start(in SplitVirtqueue host, bool eventIdx, bool indirect)
+    public void Start(in HostQueue queue)
     {
-        _host = host;
-        _hostEventIdx = eventIdx;
-        _hostIndirect = indirect;
-        if (_chains.Length != host.Size)
-        {
-            _chains = new Chain[host.Size];
-            for (int i = 0; i < _chains.Length; i++)
-            {
-                _chains[i] = new Chain { Head = (ushort)i };
-            }
-
-            _offerAgain = new ushort[host.Size];
-            _drained = new ushort[host.Size];
-        }
-
-        foreach (Chain chain in _chains)
-        {
-            chain.State = ChainState.Free;
-        }
-
-        _lastAvailable = _availableSeen = _hostUsed = 0;
-        _offered = 0;
-        _offerAgainCount = _offerAgainNext = 0;
+        _host = queue.Packed ? _packed ??= new PackedHostRing(_dma, this) : _split ??= new SplitHostRing(_dma, this);
+        _host.Start(queue);
+        _inOrder = queue.InOrder;
+        _shadow.ForgetChains();
+        _order.Clear();
+        _drained.Clear();
+        _offerAgain.Clear();
+        _offerAgainNext = 0;
         _batchFrom = _batchCount = 0;
-        _drainCount = 0;
         _notified = true;
-        _running = true;
-        _stopping = false;
+        Running = true;
+        _dma.Stopped = false;
         _frozen = true;
     }
 
     /// <summary>Connects an empty shadow ring, for a new start or for a new back end; chains in flight are offered again, in their order.</summary>
     public void Attach(in SplitVirtqueue shadow, QueueShare pool, bool eventIdx)
     {
-        _shadow = shadow;
-        _pool = pool;
-        _shadowEventIdx = eventIdx;
-        _shadowAvailable = _lastUsed = 0;
-        _usedArmed = _availableArmed = false;
-        _fetching = _draining = _waitingForPool = _called = false;
-        _notified = true;
-
-        int count = 0;
-        foreach (Chain chain in _chains)
+        _offerAgain.RemoveRange(0, _offerAgainNext);
+        _shadow.CopyChainsTo(_offerAgain);
+        foreach (Chain chain in _offerAgain)
         {
-            if (chain.State is ChainState.Offered or ChainState.OfferAgain)
-            {
-                chain.State = ChainState.OfferAgain;
-                chain.HasBuffer = false;
-                _offerAgain[count++] = chain.Head;
-            }
+            chain.State = ChainState.OfferAgain;
+            chain.HasBuffer = false;
         }
 
-        Array.Sort(_offerAgain, 0, count, Comparer<ushort>.Create((a, b) => _chains[a].Sequence.CompareTo(_chains[b].Sequence)));
-        _offered = 0;
-        _offerAgainCount = count;
+        _offerAgain.Sort((a, b) => a.Sequence.CompareTo(b.Sequence));
         _offerAgainNext = 0;
+        _shadow.Start(shadow, eventIdx);
+        _pool = pool;
+        _host!.GreatestBuffer = pool.GreatestBuffer;
+        _fetching = _draining = _waitingForRoom = _called = false;
+        _notified = true;
         _frozen = false;
         Pump();
     }
@@ -213,13 +147,13 @@ internal sealed class ShadowQueue : IDmaClient
     public void Freeze()
     {
         _frozen = true;
-        if (_waitingForPool)
+        if (_waitingForRoom)
         {
-            _waitingForPool = false;
+            _waitingForRoom = false;
             EndFetch();
         }
 
-        if (_outstanding == 0)
+        if (!Busy)
         {
             _owner.QueueQuiet(this);
         }
@@ -228,10 +162,10 @@ internal sealed class ShadowQueue : IDmaClient
     /// <summary>The driver has reset the queue: host 1's memory is left alone as soon as <see cref="Busy"/> is false; <see cref="IShadowQueueOwner.QueueQuiet"/> tells.</summary>
     public void Stop()
     {
-        _running = false;
-        _stopping = true;
-        _waitingForPool = false;
-        if (_outstanding == 0)
+        Running = false;
+        _dma.Stopped = true;
+        _waitingForRoom = false;
+        if (!Busy)
         {
             _owner.QueueQuiet(this);
         }
@@ -240,31 +174,35 @@ internal sealed class ShadowQueue : IDmaClient
     /// <summary>After <see cref="Stop"/> and once host 2 has left the ring: gives the buffers back to the pool.</summary>
     public void ReleaseBuffers()
     {
-        foreach (Chain chain in _chains)
+        _offerAgain.Clear();
+        _shadow.CopyChainsTo(_offerAgain);
+        foreach (Chain chain in _offerAgain)
         {
-            if (chain.HasBuffer)
-            {
-                ReleaseBuffer(chain);
-            }
-
-            chain.State = ChainState.Free;
+            ReleaseBuffer(chain);
         }
 
-        _offered = 0;
+        _offerAgain.Clear();
+        _offerAgainNext = 0;
     }
 
     /// <summary>The pool is gone, and the buffers in it.</summary>
     public void ForgetBuffers()
     {
-        foreach (Chain chain in _chains)
+        _offerAgain.RemoveRange(0, _offerAgainNext);
+        _offerAgainNext = 0;
+        _shadow.CopyChainsTo(_offerAgain);
+        _shadow.ForgetChains();
+        foreach (Chain chain in _offerAgain)
         {
             chain.HasBuffer = false;
         }
     }
 
     /// <summary>The driver notified the queue.</summary>
-    public void Notify()
+    /// <param name="value">What it wrote.</param>
+    public void Notify(uint value)
     {
+        _host?.Notified(value);
         _notified = true;
         Pump();
     }
@@ -276,99 +214,112 @@ internal sealed class ShadowQueue : IDmaClient
         Pump();
     }
 
-    /// <summary>Tries again what waited for memory of the pool.</summary>
+    /// <summary>Tries again what waited for memory of the pool, or for a place in the shadow ring.</summary>
     public void RetryPool()
     {
-        if (_waitingForPool)
+        if (_waitingForRoom)
         {
-            _waitingForPool = false;
+            _waitingForRoom = false;
             Allocate();
         }
+    }
+
+    void IHostRingOwner.Fetched(int count)
+    {
+        if (count == 0)
+        {
+            EndFetch();
+            return;
+        }
+
+        _host!.Batch.AsSpan(0, count).CopyTo(_batch);
+        _batchIsOffered = false;
+        _batchFrom = 0;
+        _batchCount = count;
+        NextFetch();
+    }
+
+    void IHostRingOwner.UsedPublished(bool interrupt)
+    {
+        if (interrupt)
+        {
+            _port.Interrupt(0, _function, Index);
+        }
+
+        LookAgain();
+    }
+
+    void IHostRingOwner.RingFailed(string reason) => Fail(reason);
+
+    void IShadowRingOwner.Offered(bool kick)
+    {
+        _batchFrom = _batchTo;
+        if (kick && !_frozen)
+        {
+            _port.Interrupt(1, 0, _kickVector);
+        }
+
+        NextFetch();
+    }
+
+    void IShadowRingOwner.UsedFound(int count)
+    {
+        if (count == 0)
+        {
+            EndDrain();
+            return;
+        }
+
+        // One more than the copies: the count cannot reach zero while they are still being asked for.
+        _copiesOut = 1;
+        _copyOutStatus = CopyStatus.Ok;
+        for (int i = 0; i < count; i++)
+        {
+            _drained.Add(_shadow.Used[i]);
+            CopyOut(_shadow.Used[i]);
+        }
+
+        if (--_copiesOut == 0)
+        {
+            CopyOutDone();
+        }
+    }
+
+    void IShadowRingOwner.RingFailed(string reason) => Fail(reason);
+
+    void IShadowRingOwner.RingLost(bool offering, string what)
+    {
+        if (offering)
+        {
+            _batchFrom = _batchTo;
+            EndFetch();
+        }
+        else
+        {
+            EndDrain();
+        }
+
+        _owner.PoolLost($"queue {Index}: {what}");
     }
 
     /// <inheritdoc/>
     public void CopyDone(uint context, CopyStatus status, ReadOnlySpan<byte> data)
     {
-        _outstanding--;
-        if (!_stopping)
+        if (context == CopyInStep)
         {
-            Continue((Step)(byte)context, (int)(context >> 8), status, data);
+            Worst(ref _copyInStatus, status);
+            if (--_copiesIn == 0)
+            {
+                CopyInDone();
+            }
         }
-
-        if (_outstanding == 0 && (_stopping || _frozen))
+        else
         {
-            _owner.QueueQuiet(this);
-        }
-    }
-
-    private void Continue(Step step, int index, CopyStatus status, ReadOnlySpan<byte> data)
-    {
-        switch (step)
-        {
-            case Step.CopyIn:
-                Worst(ref _copyInStatus, status);
-                if (--_copiesIn == 0)
-                {
-                    CopyInDone();
-                }
-
-                return;
-            case Step.CopyOut:
-                Worst(ref _copyOutStatus, status);
-                if (--_copiesOut == 0)
-                {
-                    CopyOutDone();
-                }
-
-                return;
-            default:
-                break;
-        }
-
-        if (status != CopyStatus.Ok)
-        {
-            StepFailed(step, status);
-            return;
-        }
-
-        switch (step)
-        {
-            case Step.AvailableIndex:
-                AvailableIndexRead(BinaryPrimitives.ReadUInt16LittleEndian(data));
-                break;
-            case Step.AvailableEntries:
-                AvailableEntriesRead(data);
-                break;
-            case Step.Walk:
-                Walk(_chains[_batch[index]], data);
-                WalkEnded();
-                break;
-            case Step.PublishAvailable:
-                AvailablePublished();
-                break;
-            case Step.KickCheck:
-                KickChecked(BinaryPrimitives.ReadUInt16LittleEndian(data));
-                break;
-            case Step.ArmAvailable:
-                ReadAvailableIndex();
-                break;
-            case Step.UsedIndex:
-                UsedIndexRead(BinaryPrimitives.ReadUInt16LittleEndian(data));
-                break;
-            case Step.UsedElements:
-                UsedElementsRead(data);
-                break;
-            case Step.PublishUsed:
-                UsedPublished();
-                break;
-            case Step.InterruptCheck:
-                InterruptChecked(BinaryPrimitives.ReadUInt16LittleEndian(data));
-                break;
-            case Step.ArmUsed:
-                ReadUsedIndex();
-                break;
-            default:
-                break;
+            Worst(ref _copyOutStatus, status);
+            if (--_copiesOut == 0)
+            {
+                CopyOutDone();
+            }
         }
     }
 
@@ -380,60 +331,34 @@ internal sealed class ShadowQueue : IDmaClient
         }
     }
 
-    private static bool TouchesPool(Step step) =>
-        step is Step.PublishAvailable or Step.KickCheck or Step.UsedIndex or Step.UsedElements or Step.ArmUsed;
-
-    private void StepFailed(Step step, CopyStatus status)
+    private void CopyEnded()
     {
-        if (status == CopyStatus.Lost)
+        if (!Busy && (_dma.Stopped || _frozen))
         {
-            return;
+            _owner.QueueQuiet(this);
         }
-
-        if (TouchesPool(step))
-        {
-            if (step is Step.PublishAvailable or Step.KickCheck)
-            {
-                _batchFrom = _batchTo;
-                EndFetch();
-            }
-            else
-            {
-                EndDrain();
-            }
-
-            _owner.PoolLost($"queue {Index}: {step} of the shadow ring: {status}");
-            return;
-        }
-
-        if (step == Step.NoStep)
-        {
-            return;
-        }
-
-        Fail($"{step}: the ring or a descriptor table cannot be reached ({status})");
     }
 
     private void Fail(string reason)
     {
-        if (_stopping)
+        if (_dma.Stopped)
         {
             return;
         }
 
-        _running = false;
-        _stopping = true;
+        Running = false;
+        _dma.Stopped = true;
         _owner.QueueFailed(this, reason);
     }
 
     private void Pump()
     {
-        if (!_running || _frozen)
+        if (!Running || _frozen)
         {
             return;
         }
 
-        if (!_fetching && (_notified || _offerAgainNext < _offerAgainCount))
+        if (!_fetching && (_notified || _offerAgainNext < _offerAgain.Count))
         {
             _fetching = true;
             NextFetch();
@@ -443,29 +368,8 @@ internal sealed class ShadowQueue : IDmaClient
         {
             _draining = true;
             _called = false;
-            ReadUsedIndex();
+            _shadow.Look();
         }
-    }
-
-    private static uint Context(Step step, int index = 0) => (uint)step | ((uint)index << 8);
-
-    private void Read(DmaSpace space, ulong address, int length, Step step, int index = 0)
-    {
-        _outstanding++;
-        _dma.Read(space, space == DmaSpace.Host1 ? _function : 0, address, length, this, Context(step, index));
-    }
-
-    private void Write(DmaSpace space, ulong address, ReadOnlySpan<byte> data, Step step)
-    {
-        _outstanding++;
-        _dma.Write(space, space == DmaSpace.Host1 ? _function : 0, address, data, this, Context(step));
-    }
-
-    private void Write(DmaSpace space, ulong address, ushort value, Step step)
-    {
-        Span<byte> data = stackalloc byte[2];
-        BinaryPrimitives.WriteUInt16LittleEndian(data, value);
-        Write(space, address, data, step);
     }
 
     // ---- Fetch: what the driver made available ---------------------------------------------------------------------
@@ -480,22 +384,18 @@ internal sealed class ShadowQueue : IDmaClient
         {
             Allocate();
         }
-        else if (_offerAgainNext < _offerAgainCount)
+        else if (_offerAgainNext < _offerAgain.Count)
         {
             _batchFrom = 0;
-            _batchCount = Math.Min(FetchBatch, _offerAgainCount - _offerAgainNext);
-            _offerAgain.AsSpan(_offerAgainNext, _batchCount).CopyTo(_batch);
+            _batchCount = Math.Min(_batch.Length, _offerAgain.Count - _offerAgainNext);
+            _offerAgain.CopyTo(_offerAgainNext, _batch, 0, _batchCount);
             _batchIsOffered = true;
             Allocate();
-        }
-        else if (_availableSeen != _lastAvailable)
-        {
-            ReadAvailableEntries();
         }
         else
         {
             _notified = false;
-            ReadAvailableIndex();
+            _host!.Look();
         }
     }
 
@@ -503,210 +403,21 @@ internal sealed class ShadowQueue : IDmaClient
     {
         for (int i = _batchFrom; i < _batchCount; i++)
         {
-            Chain chain = _chains[_batch[i]];
-            if (chain.HasBuffer)
+            if (_batch[i].HasBuffer)
             {
-                ReleaseBuffer(chain);
+                ReleaseBuffer(_batch[i]);
             }
+        }
 
-            if (!_batchIsOffered)
-            {
-                chain.State = ChainState.Free;
-            }
+        if (_frozen || _batchFrom < _batchCount)
+        {
+            _host!.Rewind(_batchIsOffered ? default : _batch.AsSpan(_batchFrom, _batchCount - _batchFrom));
+            _notified = true;
         }
 
         _batchFrom = _batchCount = 0;
         _fetching = false;
-        if (_frozen)
-        {
-            _availableSeen = _lastAvailable;
-            _notified = true;
-        }
-        else
-        {
-            Pump();
-        }
-    }
-
-    private void ReadAvailableIndex() => Read(DmaSpace.Host1, _host.AvailableIndex, 2, Step.AvailableIndex);
-
-    private void AvailableIndexRead(ushort index)
-    {
-        int count = (ushort)(index - _lastAvailable);
-        if (count > _host.Size)
-        {
-            Fail($"the available index went from {_lastAvailable} to {index}; the queue has {_host.Size} entries");
-            return;
-        }
-
-        _availableSeen = index;
-        if (_frozen)
-        {
-            EndFetch();
-        }
-        else if (count != 0)
-        {
-            ReadAvailableEntries();
-        }
-        else if (_hostEventIdx && !_availableArmed)
-        {
-            // Ask to be told of the next buffer, then look once more: it may have come in between (2.7.10.1).
-            _availableArmed = true;
-            Write(DmaSpace.Host1, _host.AvailableEvent, _lastAvailable, Step.ArmAvailable);
-        }
-        else
-        {
-            EndFetch();
-        }
-    }
-
-    private void ReadAvailableEntries()
-    {
-        int count = Math.Min((int)(ushort)(_availableSeen - _lastAvailable), FetchBatch);
-        count = Math.Min(count, _host.Size - (_lastAvailable & (_host.Size - 1)));
-        _batchFrom = 0;
-        _batchCount = 0;
-        Read(DmaSpace.Host1, _host.AvailableEntry(_lastAvailable), 2 * count, Step.AvailableEntries);
-    }
-
-    private void AvailableEntriesRead(ReadOnlySpan<byte> data)
-    {
-        if (_frozen)
-        {
-            EndFetch();
-            return;
-        }
-
-        int count = data.Length / 2;
-        for (int i = 0; i < count; i++)
-        {
-            ushort head = BinaryPrimitives.ReadUInt16LittleEndian(data[(2 * i)..]);
-            if (head >= _host.Size)
-            {
-                Fail($"available entry {(ushort)(_lastAvailable + i)} names descriptor {head}; the queue has {_host.Size}");
-                return;
-            }
-
-            Chain chain = _chains[head];
-            if (chain.State != ChainState.Free)
-            {
-                Fail($"available entry {(ushort)(_lastAvailable + i)} names descriptor {head}, which is still in use");
-                return;
-            }
-
-            chain.Begin(i, _host.DescriptorTable, _host.Size);
-            _batch[i] = head;
-        }
-
-        _batchIsOffered = false;
-        _batchCount = count;
-        _walks = count;
-        _walkError = null;
-        for (int i = 0; i < count; i++)
-        {
-            ReadWindow(_chains[_batch[i]], _batch[i]);
-        }
-    }
-
-    private void ReadWindow(Chain chain, ushort index)
-    {
-        int count = Math.Min(chain.InIndirectTable ? IndirectWindow : DirectWindow, chain.TableSize - index);
-        chain.WindowStart = index;
-        Read(DmaSpace.Host1, chain.Table + ((ulong)index * Descriptor.Size), count * Descriptor.Size, Step.Walk, chain.BatchIndex);
-    }
-
-    // Follows the chain as far as the window goes; ends with the chain complete, another window asked for, or an error.
-    private void Walk(Chain chain, ReadOnlySpan<byte> window)
-    {
-        ushort index = chain.WindowStart;
-        while (true)
-        {
-            Descriptor descriptor = Descriptor.Read(window[((index - chain.WindowStart) * Descriptor.Size)..]);
-            bool more = (descriptor.Flags & DescriptorFlags.Next) != 0;
-            string? error = (descriptor.Flags & DescriptorFlags.Indirect) != 0
-                ? EnterIndirectTable(chain, descriptor, more)
-                : chain.Add(descriptor, _host.Size, _pool!.GreatestBuffer);
-            if (error is not null)
-            {
-                _walkError ??= $"descriptor {index} of chain {chain.Head}: {error}";
-                _walks--;
-                return;
-            }
-
-            if ((descriptor.Flags & DescriptorFlags.Indirect) != 0)
-            {
-                ReadWindow(chain, 0);
-                return;
-            }
-
-            if (!more)
-            {
-                if (chain.ReadableBytes + chain.WritableBytes == 0)
-                {
-                    _walkError ??= $"chain {chain.Head} has no byte";
-                }
-
-                _walks--;
-                return;
-            }
-
-            if (descriptor.Next >= chain.TableSize)
-            {
-                _walkError ??= $"descriptor {index} of chain {chain.Head}: next is {descriptor.Next}; the table has {chain.TableSize} entries";
-                _walks--;
-                return;
-            }
-
-            index = descriptor.Next;
-            if (index < chain.WindowStart || (index - chain.WindowStart) * Descriptor.Size >= window.Length)
-            {
-                ReadWindow(chain, index);
-                return;
-            }
-        }
-    }
-
-    private string? EnterIndirectTable(Chain chain, in Descriptor descriptor, bool more)
-    {
-        if (!_hostIndirect)
-        {
-            return "INDIRECT was not negotiated";
-        }
-
-        if (chain.InIndirectTable)
-        {
-            return "INDIRECT inside an indirect table";
-        }
-
-        if (more)
-        {
-            return "INDIRECT together with NEXT";
-        }
-
-        if (descriptor.Length == 0 || descriptor.Length % Descriptor.Size != 0 || descriptor.Length / Descriptor.Size > _host.Size)
-        {
-            return $"indirect table of {descriptor.Length} bytes; expected a multiple of {Descriptor.Size} with at most {_host.Size} entries";
-        }
-
-        chain.EnterTable(descriptor.Address, (int)(descriptor.Length / Descriptor.Size));
-        return null;
-    }
-
-    private void WalkEnded()
-    {
-        if (_walks != 0)
-        {
-            return;
-        }
-
-        if (_walkError is not null)
-        {
-            Fail(_walkError);
-        }
-        else
-        {
-            NextFetch();
-        }
+        Pump();
     }
 
     private void Allocate()
@@ -718,30 +429,23 @@ internal sealed class ShadowQueue : IDmaClient
         }
 
         int i = _batchFrom;
-        for (; i < _batchCount; i++)
+        while (i < _batchCount && TryPlace(_batch[i]))
         {
-            Chain chain = _chains[_batch[i]];
-            if (!_pool!.TryAllocate(chain.BufferBytes, out ulong address))
-            {
-                break;
-            }
-
-            chain.Buffer = address;
-            chain.HasBuffer = true;
+            i++;
         }
 
         _batchTo = i;
         if (_batchTo == _batchFrom)
         {
             // A new back end may have lent a smaller pool than the chain was checked against.
-            ulong bytes = _chains[_batch[_batchFrom]].BufferBytes;
+            ulong bytes = _batch[_batchFrom].BufferBytes;
             if (bytes > _pool!.GreatestBuffer)
             {
                 Fail($"a chain has {bytes} bytes; the pool can hold {_pool.GreatestBuffer} at most");
                 return;
             }
 
-            _waitingForPool = true;
+            _waitingForRoom = true;
             return;
         }
 
@@ -750,13 +454,26 @@ internal sealed class ShadowQueue : IDmaClient
         _copyInStatus = CopyStatus.Ok;
         for (i = _batchFrom; i < _batchTo; i++)
         {
-            CopyIn(_chains[_batch[i]]);
+            CopyIn(_batch[i]);
         }
 
         if (--_copiesIn == 0)
         {
             CopyInDone();
         }
+    }
+
+    private bool TryPlace(Chain chain)
+    {
+        if (!_shadow.HasRoom || !_pool!.TryAllocate(chain.BufferBytes, out ulong address))
+        {
+            return false;
+        }
+
+        chain.Buffer = address;
+        chain.HasBuffer = true;
+        _shadow.Place(chain);
+        return true;
     }
 
     private void CopyIn(Chain chain)
@@ -768,9 +485,8 @@ internal sealed class ShadowQueue : IDmaClient
             while (left != 0)
             {
                 uint part = Math.Min(left, DmaPort.MaxCopy);
-                _outstanding++;
                 _copiesIn++;
-                _dma.Copy(DmaSpace.Host1, _function, from, DmaSpace.Host2, 0, to, part, this, Context(Step.CopyIn));
+                _copies.Copy(DmaSpace.Host1, from, DmaSpace.Host2, to, part, CopyInStep);
                 from += part;
                 to += part;
                 left -= part;
@@ -805,185 +521,51 @@ internal sealed class ShadowQueue : IDmaClient
             return;
         }
 
-        PublishAvailable();
-    }
-
-    private void PublishAvailable()
-    {
-        Span<byte> descriptors = stackalloc byte[2 * Descriptor.Size];
-        Span<byte> entries = stackalloc byte[2 * FetchBatch];
-        int run = 0;
-        ushort runStart = _shadowAvailable;
-        for (int i = _batchFrom; i < _batchTo; i++)
+        ReadOnlySpan<Chain> chains = _batch.AsSpan(_batchFrom, _batchTo - _batchFrom);
+        foreach (Chain chain in chains)
         {
-            Chain chain = _chains[_batch[i]];
-            ushort shadowHead = (ushort)(2 * chain.Head);
-            int count = 0;
-            if (chain.ReadableBytes != 0)
-            {
-                bool more = chain.WritableBytes != 0;
-                new Descriptor(chain.Buffer, (uint)chain.ReadableBytes, more ? DescriptorFlags.Next : DescriptorFlags.None, (ushort)(shadowHead + 1)).Write(descriptors);
-                count++;
-            }
-
-            if (chain.WritableBytes != 0)
-            {
-                new Descriptor(chain.WritableBuffer, (uint)chain.WritableBytes, DescriptorFlags.Write, 0).Write(descriptors[(count * Descriptor.Size)..]);
-                count++;
-            }
-
-            Write(DmaSpace.Host2, _shadow.DescriptorAddress(shadowHead), descriptors[..(count * Descriptor.Size)], Step.NoStep);
-            BinaryPrimitives.WriteUInt16LittleEndian(entries[(2 * run)..], shadowHead);
-            run++;
-            _shadowAvailable++;
-            if (i + 1 == _batchTo || (_shadowAvailable & (_shadow.Size - 1)) == 0)
-            {
-                Write(DmaSpace.Host2, _shadow.AvailableEntry(runStart), entries[..(2 * run)], Step.NoStep);
-                runStart = _shadowAvailable;
-                run = 0;
-            }
-
             chain.State = ChainState.Offered;
             chain.Sequence = _sequence++;
+            if (_batchIsOffered)
+            {
+                _offerAgainNext++;
+                continue;
+            }
+
+            _host!.Take(chain);
+            if (_inOrder)
+            {
+                _order.Enqueue(chain);
+            }
         }
 
-        // From here on host 2 may see the chains: they count as offered before the index is written.
-        int published = _batchTo - _batchFrom;
-        _offered += published;
-        if (_batchIsOffered)
-        {
-            _offerAgainNext += published;
-        }
-        else
-        {
-            _lastAvailable += (ushort)published;
-            _availableArmed = false;
-        }
-
-        Write(DmaSpace.Host2, _shadow.AvailableIndex, _shadowAvailable, Step.PublishAvailable);
-    }
-
-    private void AvailablePublished()
-    {
-        if (_frozen)
-        {
-            _batchFrom = _batchTo;
-            EndFetch();
-            return;
-        }
-
-        Read(DmaSpace.Host2, _shadowEventIdx ? _shadow.AvailableEvent : _shadow.Used, 2, Step.KickCheck);
-    }
-
-    private void KickChecked(ushort value)
-    {
-        ushort old = (ushort)(_shadowAvailable - (_batchTo - _batchFrom));
-        _batchFrom = _batchTo;
-        bool kick = _shadowEventIdx
-            ? SplitVirtqueue.PassesEvent(value, _shadowAvailable, old)
-            : (value & SplitVirtqueue.UsedNoNotify) == 0;
-        if (kick && !_frozen)
-        {
-            _port.Interrupt(1, 0, _kickVector);
-        }
-
-        NextFetch();
+        _shadow.Offer(chains);
     }
 
     // ---- Drain: what the back end has used -------------------------------------------------------------------------
 
-    private void ReadUsedIndex() => Read(DmaSpace.Host2, _shadow.UsedIndex, 2, Step.UsedIndex);
-
     private void EndDrain()
     {
         // What the driver was not told of is still host 2's, or a new back end's.
-        for (int i = 0; i < _drainCount; i++)
+        foreach (Chain chain in _drained)
         {
-            _chains[_drained[i]].State = ChainState.Offered;
+            chain.State = ChainState.Offered;
         }
 
-        _drainCount = 0;
+        _drained.Clear();
         _draining = false;
         Pump();
     }
 
-    private void UsedIndexRead(ushort index)
+    private void LookAgain()
     {
-        int count = (ushort)(index - _lastUsed);
         if (_frozen)
         {
             EndDrain();
-        }
-        else if (count > _offered)
-        {
-            Fail($"the back end's used index went from {_lastUsed} to {index}; {_offered} chains are offered");
-        }
-        else if (count != 0)
-        {
-            // Buffers that the back end used together are used together at the driver's ring, too: a network packet may be spread over
-            // several (5.1.6.4.1). So the driver's index moves once, by all that this index covers.
-            _drainTarget = index;
-            ReadUsedElements();
-        }
-        else if (_shadowEventIdx && !_usedArmed)
-        {
-            _usedArmed = true;
-            Write(DmaSpace.Host2, _shadow.UsedEvent, _lastUsed, Step.ArmUsed);
         }
         else
         {
-            EndDrain();
-        }
-    }
-
-    private void ReadUsedElements()
-    {
-        ushort next = (ushort)(_lastUsed + _drainCount);
-        int count = Math.Min((ushort)(_drainTarget - next), Math.Min(DrainBatch, _shadow.Size - (next & (_shadow.Size - 1))));
-        Read(DmaSpace.Host2, _shadow.UsedElement(next), 8 * count, Step.UsedElements);
-    }
-
-    private void UsedElementsRead(ReadOnlySpan<byte> data)
-    {
-        if (_frozen)
-        {
-            EndDrain();
-            return;
-        }
-
-        int from = _drainCount;
-        for (int i = 0; i < data.Length / 8; i++)
-        {
-            uint id = BinaryPrimitives.ReadUInt32LittleEndian(data[(8 * i)..]);
-            uint length = BinaryPrimitives.ReadUInt32LittleEndian(data[((8 * i) + 4)..]);
-            if ((id & 1) != 0 || id / 2 >= (uint)_chains.Length || _chains[id / 2].State != ChainState.Offered)
-            {
-                Fail($"the back end used descriptor {id}, which is not offered");
-                return;
-            }
-
-            Chain chain = _chains[id / 2];
-            if (length > chain.WritableBytes)
-            {
-                Fail($"the back end used {length} bytes of descriptor {id}; {chain.WritableBytes} are writable");
-                return;
-            }
-
-            chain.State = ChainState.Used;
-            chain.UsedLength = length;
-            _drained[_drainCount++] = chain.Head;
-        }
-
-        _copiesOut = 1;
-        _copyOutStatus = CopyStatus.Ok;
-        for (int i = from; i < _drainCount; i++)
-        {
-            CopyOut(_chains[_drained[i]]);
-        }
-
-        if (--_copiesOut == 0)
-        {
-            CopyOutDone();
+            _shadow.Look();
         }
     }
 
@@ -999,9 +581,8 @@ internal sealed class ShadowQueue : IDmaClient
             while (left != 0)
             {
                 uint part = Math.Min(left, DmaPort.MaxCopy);
-                _outstanding++;
                 _copiesOut++;
-                _dma.Copy(DmaSpace.Host2, 0, from, DmaSpace.Host1, _function, to, part, this, Context(Step.CopyOut));
+                _copies.Copy(DmaSpace.Host2, from, DmaSpace.Host1, to, part, CopyOutStep);
                 from += part;
                 to += part;
                 left -= part;
@@ -1013,32 +594,11 @@ internal sealed class ShadowQueue : IDmaClient
     {
         if (_copyOutStatus != CopyStatus.Ok)
         {
-            if (_copyOutStatus != CopyStatus.Lost)
-            {
-                bool frozen = _frozen;
-                _frozen |= _copyOutStatus == CopyStatus.BusMasterDisabled;
-                EndDrain();
-                if (frozen)
-                {
-                    return;
-                }
-
-                if (_copyOutStatus == CopyStatus.BusMasterDisabled)
-                {
-                    _owner.BusMasterDisabled();
-                }
-                else
-                {
-                    _owner.PoolLost($"queue {Index}: device-writable data cannot be read ({_copyOutStatus})");
-                }
-            }
-
-            return;
+            CopyOutFailed();
         }
-
-        if ((ushort)(_lastUsed + _drainCount) == _drainTarget)
+        else if (!_shadow.HasMore)
         {
-            PublishUsed();
+            Return();
         }
         else if (_frozen)
         {
@@ -1046,182 +606,77 @@ internal sealed class ShadowQueue : IDmaClient
         }
         else
         {
-            ReadUsedElements();
+            _shadow.LookOn();
         }
     }
 
-    private void PublishUsed()
+    // All that host 2 used together goes back together.
+    private void Return()
     {
-        Span<byte> elements = stackalloc byte[8 * DrainBatch];
-        int run = 0;
-        ushort runStart = _hostUsed;
-        for (int i = 0; i < _drainCount; i++)
+        _shadow.Accept();
+        foreach (Chain chain in _drained)
         {
-            Chain chain = _chains[_drained[i]];
-            BinaryPrimitives.WriteUInt32LittleEndian(elements[(8 * run)..], chain.Head);
-            BinaryPrimitives.WriteUInt32LittleEndian(elements[((8 * run) + 4)..], chain.UsedLength);
-            run++;
-            _hostUsed++;
-            if (i + 1 == _drainCount || run == DrainBatch || (_hostUsed & (_host.Size - 1)) == 0)
-            {
-                Write(DmaSpace.Host1, _host.UsedElement(runStart), elements[..(8 * run)], Step.NoStep);
-                runStart = _hostUsed;
-                run = 0;
-            }
-
             ReleaseBuffer(chain);
-            chain.State = ChainState.Free;
+            chain.State = ChainState.Held;
         }
 
-        _offered -= _drainCount;
-        _lastUsed += (ushort)_drainCount;
-        _usedArmed = false;
-        Write(DmaSpace.Host1, _host.UsedIndex, _hostUsed, Step.PublishUsed);
+        List<Chain> returned = _inOrder ? NextInOrder() : _drained;
+        if (returned.Count != 0)
+        {
+            _host!.PutUsed(CollectionsMarshal.AsSpan(returned));
+        }
+
+        bool none = returned.Count == 0;
+        _drained.Clear();
+        _returning.Clear();
+        if (none)
+        {
+            LookAgain();
+        }
+
         _owner.PoolFreed();
     }
 
-    private void UsedPublished() =>
-        Read(DmaSpace.Host1, _hostEventIdx ? _host.UsedEvent : _host.Available, 2, Step.InterruptCheck);
-
-    private void InterruptChecked(ushort value)
+    private void CopyOutFailed()
     {
-        ushort old = (ushort)(_hostUsed - _drainCount);
-        _drainCount = 0;
-        bool interrupt = _hostEventIdx
-            ? SplitVirtqueue.PassesEvent(value, _hostUsed, old)
-            : (value & SplitVirtqueue.AvailableNoInterrupt) == 0;
-        if (interrupt)
+        if (_copyOutStatus == CopyStatus.Lost)
         {
-            _port.Interrupt(0, _function, Index);
+            return;
         }
 
-        if (_frozen)
+        bool frozen = _frozen;
+        _frozen |= _copyOutStatus == CopyStatus.BusMasterDisabled;
+        EndDrain();
+        if (frozen)
         {
-            EndDrain();
+            return;
+        }
+
+        if (_copyOutStatus == CopyStatus.BusMasterDisabled)
+        {
+            _owner.BusMasterDisabled();
         }
         else
         {
-            ReadUsedIndex();
+            _owner.PoolLost($"queue {Index}: device-writable data cannot be read ({_copyOutStatus})");
         }
+    }
+
+    // VIRTIO_F_IN_ORDER: what is done goes back as far as nothing before it is missing.
+    private List<Chain> NextInOrder()
+    {
+        while (_order.TryPeek(out Chain? chain) && chain.State == ChainState.Held)
+        {
+            _returning.Add(_order.Dequeue());
+        }
+
+        return _returning;
     }
 
     private void ReleaseBuffer(Chain chain)
     {
         chain.HasBuffer = false;
         _pool!.Release(chain.Buffer, chain.BufferBytes);
-    }
-
-    private sealed class Chain
-    {
-        // A guest that makes every chain as long as it may shall not have us keep it all.
-        private const int MostKeptSegments = 256;
-
-        private int _descriptors;
-
-        public ushort Head { get; init; }
-
-        public ChainState State { get; set; }
-
-        public int BatchIndex { get; private set; }
-
-        public ulong Table { get; private set; }
-
-        public int TableSize { get; private set; }
-
-        public bool InIndirectTable { get; private set; }
-
-        public ushort WindowStart { get; set; }
-
-        public (ulong Address, uint Length)[] Segments { get; private set; } = new (ulong, uint)[4];
-
-        public int SegmentCount { get; private set; }
-
-        public int ReadableSegments { get; private set; }
-
-        public ulong ReadableBytes { get; private set; }
-
-        public ulong WritableBytes { get; private set; }
-
-        public ulong Buffer { get; set; }
-
-        public bool HasBuffer { get; set; }
-
-        public uint UsedLength { get; set; }
-
-        public ulong Sequence { get; set; }
-
-        public ulong BufferBytes => WritableOffset + WritableBytes;
-
-        public ulong WritableBuffer => Buffer + WritableOffset;
-
-        private ulong WritableOffset => (ReadableBytes + WritableAlignment - 1) & ~(ulong)(WritableAlignment - 1);
-
-        public void Begin(int batchIndex, ulong table, int tableSize)
-        {
-            State = ChainState.Fetched;
-            BatchIndex = batchIndex;
-            Table = table;
-            TableSize = tableSize;
-            InIndirectTable = false;
-            SegmentCount = ReadableSegments = 0;
-            if (Segments.Length > MostKeptSegments)
-            {
-                Segments = new (ulong, uint)[4];
-            }
-
-            ReadableBytes = WritableBytes = 0;
-            _descriptors = 0;
-        }
-
-        public void EnterTable(ulong table, int tableSize)
-        {
-            Table = table;
-            TableSize = tableSize;
-            InIndirectTable = true;
-        }
-
-        public string? Add(in Descriptor descriptor, int queueSize, ulong greatestBuffer)
-        {
-            if (++_descriptors > queueSize)
-            {
-                return $"the chain is longer than the queue ({queueSize}): a loop";
-            }
-
-            if (descriptor.Address + descriptor.Length < descriptor.Address)
-            {
-                return $"buffer 0x{descriptor.Address:X}+0x{descriptor.Length:X} wraps around";
-            }
-
-            bool writable = (descriptor.Flags & DescriptorFlags.Write) != 0;
-            if (!writable && WritableBytes != 0)
-            {
-                return "a device-readable buffer follows a device-writable one";
-            }
-
-            if (descriptor.Length == 0)
-            {
-                return null;
-            }
-
-            if (SegmentCount == Segments.Length)
-            {
-                (ulong, uint)[] larger = new (ulong, uint)[2 * Segments.Length];
-                Segments.CopyTo(larger, 0);
-                Segments = larger;
-            }
-
-            Segments[SegmentCount++] = (descriptor.Address, descriptor.Length);
-            if (writable)
-            {
-                WritableBytes += descriptor.Length;
-            }
-            else
-            {
-                ReadableSegments = SegmentCount;
-                ReadableBytes += descriptor.Length;
-            }
-
-            return BufferBytes > greatestBuffer ? $"the chain has {BufferBytes} bytes; the pool can hold {greatestBuffer} at most" : null;
-        }
+        _shadow.Remove(chain);
     }
 }

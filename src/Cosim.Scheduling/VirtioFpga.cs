@@ -50,7 +50,7 @@ internal sealed class VirtioFpga
         _functions = new VirtioFunction[options.Fpga.Functions];
         for (int i = 0; i < _functions.Length; i++)
         {
-            _functions[i] = new VirtioFunction(_port, i, _queues, report, BackEndLost, PoolFreed);
+            _functions[i] = new VirtioFunction(_port, i, _queues, options.RingFeatures, report, BackEndLost, PoolFreed);
         }
 
         _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
@@ -86,13 +86,16 @@ internal sealed class VirtioFpga
         switch (e.Opcode)
         {
             case RegisterMap.Opcode.Notify when Known(e):
-                _functions[e.Function].Notified(e.Word3);
+                _functions[e.Function].Notified(e.Word3, e.Word4);
                 break;
             case RegisterMap.Opcode.Status when Known(e):
                 _functions[e.Function].StatusWritten((VirtioStatus)(byte)e.Word3);
                 break;
             case RegisterMap.Opcode.ConfigWrite when Known(e):
                 _functions[e.Function].ConfigurationWritten((int)(e.Word3 & 0xFFFF), (int)((e.Word3 >> 16) & 0xFF), e.Word4);
+                break;
+            case RegisterMap.Opcode.QueueReset when Known(e):
+                _functions[e.Function].QueueReset(e.Word3);
                 break;
             case RegisterMap.Opcode.Doorbell when Known(e):
                 _functions[e.Function].Called(e.Word3);

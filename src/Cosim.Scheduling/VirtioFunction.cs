@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers.Binary;
 using Cosim.Fpga;
+using Cosim.Scheduling.Rings;
 using Cosim.Virtio;
 
 namespace Cosim.Scheduling;
@@ -18,16 +19,21 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private const uint NeedsReset = 1;
     private const uint ResetAck = 2;
     private const uint ConfigChanged = 4;
-    private const uint GreatestQueueSize = 16384;
+    private const uint GreatestQueueSize = 32768;
+    private const int SmallestShadow = 2;
 
-    private const ulong RingFeatures =
-        VirtioFeatures.RingIndirectDesc | VirtioFeatures.RingEventIdx | VirtioFeatures.Version1 | VirtioFeatures.AccessPlatform;
+    private static readonly uint[] s_queueRegisters =
+    [
+        RegisterMap.Queue.Enable, RegisterMap.Queue.Size, RegisterMap.Queue.DescLo, RegisterMap.Queue.DescHi,
+        RegisterMap.Queue.DriverLo, RegisterMap.Queue.DriverHi, RegisterMap.Queue.DeviceLo, RegisterMap.Queue.DeviceHi,
+    ];
 
     private readonly ManagementPort _port;
     private readonly int _index;
     private readonly uint _registers;
     private readonly ShadowQueue[] _queues;
     private readonly Ring[] _rings;
+    private readonly ulong _ringFeatures;
     private readonly Action<string> _report;
     private readonly Action<string> _backEndLost;
     private readonly Action _poolFreed;
@@ -51,9 +57,12 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private bool _starting;
     private Task _work = Task.CompletedTask;
     private TaskCompletionSource? _quiet;
+    private TaskCompletionSource? _queueQuiet;
 
-    public VirtioFunction(ManagementPort port, int index, int queues, Action<string> report, Action<string> backEndLost, Action poolFreed)
+    public VirtioFunction(
+        ManagementPort port, int index, int queues, ulong ringFeatures, Action<string> report, Action<string> backEndLost, Action poolFreed)
     {
+        _ringFeatures = ringFeatures;
         _port = port;
         _index = index;
         _registers = RegisterMap.Management.Function + ((uint)index * RegisterMap.Management.Function);
@@ -74,6 +83,18 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         public ulong Address;
         public ulong Length;
         public SplitVirtqueue Layout;
+
+        // Grows with each reset of the queue: what was read of its registers before is of no use.
+        public int Resets;
+
+        // The FPGA waits for the end of the queue's reset.
+        public bool Resetting;
+
+        // The queue was notified without being served, and will be looked at.
+        public bool Starting;
+
+        // Host 2 will be asked to leave the ring.
+        public bool Releasing;
     }
 
     /// <summary>Whether the function has been described to host 1.</summary>
@@ -139,12 +160,45 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
     }
 
-    /// <summary>The driver notified a queue.</summary>
-    public void Notified(uint queue)
+    /// <summary>The driver notified a queue. One that is not served may have been enabled since DRIVER_OK (after its reset, virtio 1.3, 2.6.1).</summary>
+    /// <param name="queue">Queue index.</param>
+    /// <param name="value">What the driver wrote.</param>
+    public void Notified(uint queue, uint value)
     {
-        if (queue < (uint)_queues.Length)
+        if (queue >= (uint)_queues.Length)
         {
-            _queues[queue].Notify();
+            return;
+        }
+
+        if (_queues[queue].Running)
+        {
+            _queues[queue].Notify(value);
+        }
+        else if (_driverOk && !_failed && !_rings[queue].Starting)
+        {
+            StartLater(_queues[queue]);
+        }
+    }
+
+    /// <summary>
+    /// The driver resets a queue (VIRTIO_F_RING_RESET, virtio 1.3, 2.6.1): done as soon as none of its copies is under way; host 2 leaves
+    /// the shadow ring later.
+    /// </summary>
+    public void QueueReset(uint queue)
+    {
+        if (queue >= (uint)_queues.Length || _resetting)
+        {
+            return;
+        }
+
+        ref Ring ring = ref _rings[queue];
+        ring.Resetting = true;
+        ring.Resets++;
+        _queues[queue].Stop();
+        if (!ring.Releasing)
+        {
+            ring.Releasing = true;
+            InOrder(_ => ReleaseQueue(_queues[queue]));
         }
     }
 
@@ -237,6 +291,16 @@ internal sealed class VirtioFunction : IShadowQueueOwner
 
     void IShadowQueueOwner.QueueQuiet(ShadowQueue queue)
     {
+        ref Ring ring = ref _rings[queue.Index];
+        if (ring.Resetting)
+        {
+            ring.Resetting = false;
+            WriteRegister(QueueRegisters(queue) + RegisterMap.Queue.Reset, 1);
+        }
+
+        TaskCompletionSource? queueQuiet = _queueQuiet;
+        _queueQuiet = null;
+        queueQuiet?.SetResult();
         if (Array.Exists(_queues, q => q.Busy))
         {
             return;
@@ -277,6 +341,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         _resetting = true;
         foreach (ShadowQueue queue in _queues)
         {
+            _rings[queue.Index].Resetting = false;
             queue.Stop();
         }
 
@@ -343,36 +408,75 @@ internal sealed class VirtioFunction : IShadowQueueOwner
 
         _toStart = false;
         int generation = _generation;
-        List<Task<uint>> reads = [];
-        uint[] offsets = [RegisterMap.Queue.Enable, RegisterMap.Queue.Size, RegisterMap.Queue.DescLo, RegisterMap.Queue.DescHi, RegisterMap.Queue.DriverLo, RegisterMap.Queue.DriverHi, RegisterMap.Queue.DeviceLo, RegisterMap.Queue.DeviceHi];
         Task<uint> low = ReadRegister(RegisterMap.Function.DriverFeaturesLo);
         Task<uint> high = ReadRegister(RegisterMap.Function.DriverFeaturesHi);
-        foreach (ShadowQueue queue in _queues)
-        {
-            foreach (uint offset in offsets)
-            {
-                reads.Add(ReadRegister(RegisterMap.Function.Queue + (queue.Index * 0x40u) + offset));
-            }
-        }
-
-        uint[] values = await Task.WhenAll(reads);
+        int[] resets = [.. _rings.Select(ring => ring.Resets)];
+        Task<uint[]>[] registers = [.. _queues.Select(ReadQueue)];
+        uint[][] values = await Task.WhenAll(registers);
         _driverFeatures = await low | ((ulong)await high << 32);
         if (generation != _generation)
         {
             return;
         }
 
-        for (int q = 0; q < _queues.Length; q++)
+        foreach (ShadowQueue queue in _queues)
         {
-            ReadOnlySpan<uint> value = values.AsSpan(q * offsets.Length, offsets.Length);
-            if ((value[0] & 1) != 0)
+            if (resets[queue.Index] == _rings[queue.Index].Resets)
             {
-                SplitVirtqueue host = new((ushort)value[1], value[2] | ((ulong)value[3] << 32), value[4] | ((ulong)value[5] << 32), value[6] | ((ulong)value[7] << 32));
-                _queues[q].Start(host, (_driverFeatures & VirtioFeatures.RingEventIdx) != 0, (_driverFeatures & VirtioFeatures.RingIndirectDesc) != 0);
+                StartQueue(queue, values[queue.Index]);
             }
         }
 
         await Attach(generation);
+    }
+
+    private void StartLater(ShadowQueue queue)
+    {
+        _rings[queue.Index].Starting = true;
+        InOrder(generation => StartLate(generation, queue));
+    }
+
+    private async Task StartLate(int generation, ShadowQueue queue)
+    {
+        _rings[queue.Index].Starting = false;
+        if (generation != _generation || queue.Running || _failed)
+        {
+            return;
+        }
+
+        if (_rings[queue.Index].Releasing)
+        {
+            StartLater(queue); // behind the release of what the queue was before
+            return;
+        }
+
+        int resets = _rings[queue.Index].Resets;
+        uint[] registers = await ReadQueue(queue);
+        if (generation != _generation || resets != _rings[queue.Index].Resets || _failed)
+        {
+            return;
+        }
+
+        StartQueue(queue, registers);
+        if (_backEnd is { } backEnd && _attached && queue.Running && await SetUp(backEnd, queue))
+        {
+            await Enable(generation, backEnd, queue);
+        }
+    }
+
+    private Task<uint[]> ReadQueue(ShadowQueue queue) => Task.WhenAll(s_queueRegisters.Select(register => ReadRegister(QueueRegisters(queue) + register)));
+
+    private void StartQueue(ShadowQueue queue, uint[] value)
+    {
+        if ((value[0] & 1) != 0)
+        {
+            queue.Start(new HostQueue(
+                (ushort)value[1],
+                value[2] | ((ulong)value[3] << 32),
+                value[4] | ((ulong)value[5] << 32),
+                value[6] | ((ulong)value[7] << 32),
+                _driverFeatures));
+        }
     }
 
     private async Task Attach(int generation)
@@ -388,35 +492,15 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             return;
         }
 
-        BackEndLink link = backEnd.Link;
-        bool eventIdx = (backEnd.Devices[_index].Features & VirtioFeatures.RingEventIdx) != 0;
         ulong features = VirtioFeatures.DeviceType(_driverFeatures) | VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures
-            | (eventIdx ? VirtioFeatures.RingEventIdx : 0);
-        await link.Command(_index, MailboxRequest.SetFeatures, BackEnd.U64(features));
+            | (HasEventIdx(backEnd) ? VirtioFeatures.RingEventIdx : 0);
+        await backEnd.Link.Command(_index, MailboxRequest.SetFeatures, BackEnd.U64(features));
         foreach (ShadowQueue queue in _queues)
         {
-            if (!queue.Running)
-            {
-                continue;
-            }
-
-            ref Ring ring = ref _rings[queue.Index];
-            if (!Allocate(ref ring, queue, backEnd.Pool))
-            {
-                Fail($"queue {queue.Index}: the pool has no room for its ring");
-                return;
-            }
-
-            SplitVirtqueue layout = ring.Layout;
-            await Clear(layout);
-            if (_backEnd != backEnd)
+            if (queue.Running && !await SetUp(backEnd, queue))
             {
                 return;
             }
-
-            await link.Command(_index, MailboxRequest.SetVringNum, VringState(queue.Index, layout.Size));
-            await link.Command(_index, MailboxRequest.SetVringBase, VringState(queue.Index, 0));
-            await link.Command(_index, MailboxRequest.SetVringAddr, VringAddress(queue.Index, layout));
         }
 
         _attached = true;
@@ -424,15 +508,44 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         {
             if (_rings[queue.Index].Allocated)
             {
-                await link.Command(_index, MailboxRequest.SetVringEnable, VringState(queue.Index, 1));
-                if (generation == _generation && _backEnd == backEnd && queue.Running)
-                {
-                    queue.Attach(_rings[queue.Index].Layout, backEnd.Share(_index), eventIdx);
-                }
+                await Enable(generation, backEnd, queue);
             }
         }
 
-        await link.Command(_index, MailboxRequest.SetStatus, BackEnd.U64((ulong)(VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk)));
+        await backEnd.Link.Command(_index, MailboxRequest.SetStatus, BackEnd.U64((ulong)(VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk)));
+    }
+
+    private bool HasEventIdx(BackEnd backEnd) => (backEnd.Devices[_index].Features & VirtioFeatures.RingEventIdx) != 0;
+
+    // Gives a queue a shadow ring and tells host 2 of it; false: there is no going on.
+    private async Task<bool> SetUp(BackEnd backEnd, ShadowQueue queue)
+    {
+        if (!Allocate(ref _rings[queue.Index], queue, backEnd.Pool))
+        {
+            Fail($"queue {queue.Index}: the pool has no room for its ring");
+            return false;
+        }
+
+        SplitVirtqueue layout = _rings[queue.Index].Layout;
+        await Clear(layout);
+        if (_backEnd != backEnd)
+        {
+            return false;
+        }
+
+        await backEnd.Link.Command(_index, MailboxRequest.SetVringNum, VringState(queue.Index, layout.Size));
+        await backEnd.Link.Command(_index, MailboxRequest.SetVringBase, VringState(queue.Index, 0));
+        await backEnd.Link.Command(_index, MailboxRequest.SetVringAddr, VringAddress(queue.Index, layout));
+        return true;
+    }
+
+    private async Task Enable(int generation, BackEnd backEnd, ShadowQueue queue)
+    {
+        await backEnd.Link.Command(_index, MailboxRequest.SetVringEnable, VringState(queue.Index, 1));
+        if (generation == _generation && _backEnd == backEnd && queue.Running)
+        {
+            queue.Attach(_rings[queue.Index].Layout, backEnd.Share(_index), HasEventIdx(backEnd));
+        }
     }
 
     // Step 4 of a back end's life. Nobody waits for it but the next start.
@@ -456,13 +569,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             {
                 foreach (ShadowQueue queue in _queues)
                 {
-                    queue.ReleaseBuffers();
-                    ref Ring ring = ref _rings[queue.Index];
-                    if (ring.Allocated)
-                    {
-                        backEnd.Pool.Release(ring.Address, ring.Length);
-                        ring.Allocated = false;
-                    }
+                    ReleaseRing(backEnd, queue);
                 }
 
                 _poolFreed();
@@ -470,6 +577,50 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
 
         _attached = false;
+    }
+
+    // The same for one queue, while the others go on.
+    private async Task ReleaseQueue(ShadowQueue queue)
+    {
+        _rings[queue.Index].Releasing = false;
+        if (queue.Running)
+        {
+            return; // begun after its reset, and had no ring before
+        }
+
+        while (queue.Busy)
+        {
+            _queueQuiet ??= new TaskCompletionSource();
+            await _queueQuiet.Task;
+        }
+
+        if (_backEnd is not { } backEnd || !_rings[queue.Index].Allocated)
+        {
+            return;
+        }
+
+        if (_attached)
+        {
+            await backEnd.Link.Command(_index, MailboxRequest.SetVringEnable, VringState(queue.Index, 0));
+            _ = await backEnd.Link.Request(_index, MailboxRequest.GetVringBase, VringState(queue.Index, 0), 8);
+        }
+
+        if (_backEnd == backEnd)
+        {
+            ReleaseRing(backEnd, queue);
+            _poolFreed();
+        }
+    }
+
+    private void ReleaseRing(BackEnd backEnd, ShadowQueue queue)
+    {
+        queue.ReleaseBuffers();
+        ref Ring ring = ref _rings[queue.Index];
+        if (ring.Allocated)
+        {
+            backEnd.Pool.Release(ring.Address, ring.Length);
+            ring.Allocated = false;
+        }
     }
 
     private void ForgetPool()
@@ -525,7 +676,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         WriteRegister(RegisterMap.Function.PciId, 0x1AF4 | ((0x1040u + (uint)device.DeviceId) << 16));
         WriteRegister(RegisterMap.Function.ClassRevision, device.ClassRevision);
         WriteRegister(RegisterMap.Function.Subsystem, device.Subsystem);
-        ulong features = VirtioFeatures.DeviceType(device.Features) | RingFeatures;
+        ulong features = VirtioFeatures.DeviceType(device.Features) | VirtioFeatures.Version1 | _ringFeatures;
         WriteRegister(RegisterMap.Function.DeviceFeaturesLo, (uint)features);
         WriteRegister(RegisterMap.Function.DeviceFeaturesHi, (uint)(features >> 32));
         WriteRegister(RegisterMap.Function.NumQueues, (uint)device.Queues);
@@ -547,15 +698,23 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
     }
 
+    // A shorter ring serves too: chains wait for their places in it.
     private static bool Allocate(ref Ring ring, ShadowQueue queue, BufferPool pool)
     {
-        ushort size = ShadowQueue.ShadowSize(queue.HostSize);
-        ulong available = (ulong)SplitVirtqueue.DescriptorTableBytes(size);
-        ulong used = (available + (ulong)SplitVirtqueue.AvailableBytes(size) + 63) & ~63UL;
-        ring.Length = used + (ulong)SplitVirtqueue.UsedBytes(size);
-        ring.Allocated = pool.TryAllocate(ring.Length, out ring.Address);
-        ring.Layout = new SplitVirtqueue(size, ring.Address, ring.Address + available, ring.Address + used);
-        return ring.Allocated;
+        for (int size = ShadowRing.SizeFor(queue.HostSize); size >= SmallestShadow; size /= 2)
+        {
+            ulong available = (ulong)SplitVirtqueue.DescriptorTableBytes(size);
+            ulong used = (available + (ulong)SplitVirtqueue.AvailableBytes(size) + 63) & ~63UL;
+            ring.Length = used + (ulong)SplitVirtqueue.UsedBytes(size);
+            if (BufferPool.BlockSize(ring.Length) <= pool.MaxAllocation / 4 && pool.TryAllocate(ring.Length, out ring.Address))
+            {
+                ring.Allocated = true;
+                ring.Layout = new SplitVirtqueue((ushort)size, ring.Address, ring.Address + available, ring.Address + used);
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private async Task Clear(SplitVirtqueue ring)
@@ -599,6 +758,8 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         BinaryPrimitives.WriteUInt64LittleEndian(payload.AsSpan(24), ring.Available);
         return payload;
     }
+
+    private static uint QueueRegisters(ShadowQueue queue) => RegisterMap.Function.Queue + (queue.Index * 0x40u);
 
     private void WriteRegister(uint offset, uint value) => _port.WriteRegister(_registers + offset, value);
 

@@ -19,6 +19,27 @@ public static class VirtioFeatures
     /// <summary>VIRTIO_F_ACCESS_PLATFORM (33).</summary>
     public const ulong AccessPlatform = 1UL << 33;
 
+    /// <summary>VIRTIO_F_RING_PACKED (34).</summary>
+    public const ulong RingPacked = 1UL << 34;
+
+    /// <summary>VIRTIO_F_IN_ORDER (35).</summary>
+    public const ulong InOrder = 1UL << 35;
+
+    /// <summary>VIRTIO_F_ORDER_PLATFORM (36).</summary>
+    public const ulong OrderPlatform = 1UL << 36;
+
+    /// <summary>VIRTIO_F_NOTIFICATION_DATA (38).</summary>
+    public const ulong NotificationData = 1UL << 38;
+
+    /// <summary>VIRTIO_F_RING_RESET (40).</summary>
+    public const ulong RingReset = 1UL << 40;
+
+    /// <summary>Every feature of rings and transport that the bridge has for host 1, beside <see cref="Version1"/>.</summary>
+    public const ulong AllRing = RingIndirectDesc | RingEventIdx | AccessPlatform | RingPacked | InOrder | OrderPlatform | NotificationData | RingReset;
+
+    /// <summary>What of them is offered unless asked otherwise. Not <see cref="InOrder"/>: there a request that takes long holds back those behind it.</summary>
+    public const ulong UsualRing = AllRing & ~InOrder;
+
     /// <summary>Bits 24 to 40, 41 and up to 49: negotiated by the transport or the rings, never by the device type.</summary>
     public const ulong TransportAndRing = ((1UL << 50) - 1) & ~((1UL << 24) - 1);
 

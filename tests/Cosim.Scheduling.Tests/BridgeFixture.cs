@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Collections.Concurrent;
 using Cosim.Fpga;
+using Cosim.Virtio;
 
 namespace Cosim.Scheduling.Tests;
 
@@ -25,6 +26,8 @@ public abstract class BridgeFixture(FpgaKind kind)
 
     protected virtual string? RecordingFile => null;
 
+    protected virtual ulong RingFeatures => VirtioFeatures.UsualRing;
+
     [SetUp]
     public virtual async Task StartBridge()
     {
@@ -46,6 +49,7 @@ public abstract class BridgeFixture(FpgaKind kind)
             MailboxTimeout = TimeSpan.FromSeconds(5),
             Stimuli = Stimuli,
             RecordingFile = RecordingFile,
+            RingFeatures = RingFeatures,
             Log = _log.Enqueue,
         });
         await Bridge.Started.WaitAsync(Deadline);

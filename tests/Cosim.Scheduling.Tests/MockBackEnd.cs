@@ -37,6 +37,11 @@ public sealed class MockBackEnd : IAsyncDisposable
     /// <summary>Queues of each device, as many as the FPGA has for a function.</summary>
     public ushort Queues { get; init; } = 8;
 
+    public uint QueueSizeLimit { get; set; } = 256;
+
+    /// <summary>All chains are used at once, unread, with no byte written.</summary>
+    public bool UsesUnread { get; set; }
+
     public VirtioDeviceId DeviceId { get; set; } = VirtioDeviceId.Block;
 
     public IList<MailboxRequest> Requests { get; } = [];
@@ -187,6 +192,12 @@ public sealed class MockBackEnd : IAsyncDisposable
                 continue;
             }
 
+            if (UsesUnread)
+            {
+                await UseUnread(ring, available);
+                continue;
+            }
+
             ushort head = await Read16(ring.Layout.AvailableEntry(ring.Available));
             ring.Available++;
             await ServeChain((ushort)queue, ring, head);
@@ -196,6 +207,27 @@ public sealed class MockBackEnd : IAsyncDisposable
         {
             await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
         }
+    }
+
+    private async Task UseUnread(Ring ring, ushort available)
+    {
+        while (ring.Available != available)
+        {
+            int most = ring.Layout.Size - (ring.Available & (ring.Layout.Size - 1));
+            int count = Math.Min(most, (ushort)(available - ring.Available));
+            byte[] entries = await _bridge.ReadHostMemory(1, ring.Layout.AvailableEntry(ring.Available), 2 * count);
+            byte[] elements = new byte[8 * count];
+            for (int i = 0; i < count; i++)
+            {
+                entries.AsSpan(2 * i, 2).CopyTo(elements.AsSpan(8 * i));
+            }
+
+            await _bridge.WriteHostMemory(1, ring.Layout.UsedElement(ring.Used), elements);
+            ring.Available += (ushort)count;
+            ring.Used += (ushort)count;
+        }
+
+        await _bridge.WriteHostMemory(1, ring.Layout.UsedIndex, BitConverter.GetBytes(ring.Used));
     }
 
     private async Task ServeChain(ushort queue, Ring ring, ushort head)
@@ -338,7 +370,7 @@ public sealed class MockBackEnd : IAsyncDisposable
                 BinaryPrimitives.WriteUInt16LittleEndian(device.AsSpan(2), Queues);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(4), 0x01800001);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(8), 0x11001AF4);
-                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(12), 256);
+                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(12), QueueSizeLimit);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(16), (uint)Configuration.Length);
                 return device;
             case MailboxRequest.GetFeatures:

@@ -24,6 +24,9 @@ internal sealed class ChainState(ChainPlan plan, ushort head, ushort[] descripto
     /// <summary>Host 2 has it.</summary>
     public bool Arrived { get; set; }
 
+    /// <summary>Its first descriptor in host 2's ring.</summary>
+    public ushort Place { get; set; }
+
     /// <summary>Host 2's buffer for the writable bytes.</summary>
     public ulong Writable { get; set; }
 }

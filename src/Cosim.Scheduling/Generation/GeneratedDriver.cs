@@ -838,11 +838,12 @@ internal sealed class GeneratedDriver
         PutDescriptor(queue, 0, new Descriptor(queue.Layout.DescriptorTable, 4, DescriptorFlags.None, 0));
         await Offer(queue, 0);
         await Until(() => _run.BackEnd.Taken(_function, queue.Plan.Index) != before, "a chain at host 2", MostLooks);
+        uint place = _run.BackEnd.LastPlace(_function, queue.Plan.Index);
         (uint id, uint length, int count) = kind switch
         {
-            Illegal.UsedNotOffered => (2u * (queue.Plan.Size - 1u), 0u, 1),
-            Illegal.UsedTooLong => (0u, 1u, 1),
-            _ => (0u, 0u, 2),
+            Illegal.UsedNotOffered => ((place + 2) % (2u * queue.Plan.Size), 0u, 1),
+            Illegal.UsedTooLong => (place, 1u, 1),
+            _ => (place, 0u, 2),
         };
         await _run.BackEnd.PushUsed(_function, queue.Plan.Index, id, length, count);
         await ExpectNeedsReset(CoveragePoint.BackEndNeedsReset);
