@@ -71,6 +71,7 @@ public sealed class MockDriver(Bridge bridge, int function)
         PackedVirtqueue layout = new(size, memory, events, events + PackedVirtqueue.EventBytes);
         await bridge.WriteHostMemory(0, memory, new byte[(int)(layout.DeviceEvent + PackedVirtqueue.EventBytes - memory)]);
         await SetQueue(index, size, layout.DescriptorRing, layout.DriverEvent, layout.DeviceEvent);
+        Assert.That(await ReadCommon(0x18, 2), Is.EqualTo(size), "queue_size");
         return new MockPackedQueue(bridge, function, index, layout, Features);
     }
 
@@ -133,7 +134,6 @@ public sealed class MockDriver(Bridge bridge, int function)
         }
 
         await WriteCommon(0x1C, 2, 1);
-        Assert.That(await ReadCommon(0x18, 2), Is.EqualTo(size), "queue_size");
     }
 
     private async Task<uint> Read(uint offset, int size)
