@@ -289,14 +289,26 @@ public sealed class MockBackEnd : IAsyncDisposable
         while (true)
         {
             HostInterrupt interrupt = await _bridge.WaitInterrupt(1, 0, _stop.Token);
-            if (interrupt.Vector == 0)
+            try
             {
-                await Mailbox();
+                await Dispatch(interrupt.Vector);
             }
-            else
+            catch (IOException) when (_bridge.State != BridgeState.Failed)
             {
-                await Kick((uint)(interrupt.Vector - 1) / Queues, (uint)(interrupt.Vector - 1) % Queues);
+                // The FPGA was reset under the read: its next interrupt tells how things stand.
             }
+        }
+    }
+
+    private async Task Dispatch(int vector)
+    {
+        if (vector == 0)
+        {
+            await Mailbox();
+        }
+        else
+        {
+            await Kick((uint)(vector - 1) / Queues, (uint)(vector - 1) % Queues);
         }
     }
 
