@@ -134,7 +134,6 @@ public sealed partial class RootPort
     {
         HostOperation operation = function.SequenceOperation!;
         FunctionLayout layout = function.Layout!;
-        function.Vectors.Arm(0, function.Vectors.End, armed: false);
         IEnumerator<Step> reset = layout.HasFunctionLevelReset ? InitiateReset(function) : DisableByHand(function);
         while (layout.IsPresent && reset.MoveNext())
         {
@@ -147,7 +146,9 @@ public sealed partial class RootPort
 
     private static void ForgetHost(PcieFunction function)
     {
-        function.Vectors.Forget();
+        // Those that are armed by now are the next host's, whose table is programmed behind this.
+        function.Vectors.Unprogram();
+        function.Vectors.ForgetHeld();
         function.Shadow.Forget();
         LowerIntx(function);
         function.IntxMasked = false;

@@ -230,7 +230,12 @@ public sealed partial class RootPort
     /// </summary>
     /// <param name="function">Function number.</param>
     /// <param name="token">Given back on completion.</param>
-    public void ReleaseFunction(int function, ulong token) => Enqueue(function, OperationKind.Release, token, 0, 0, 0);
+    public void ReleaseFunction(int function, ulong token)
+    {
+        // At once: what is armed from now on is the next host's, who may come before this is done.
+        _functions[function].Vectors.Disarm();
+        Enqueue(function, OperationKind.Release, token, 0, 0, 0);
+    }
 
     /// <summary>The FPGA is lost: whatever waits ends with all ones and <see cref="HostStatus.LinkDown"/>, and so does all that comes.</summary>
     public void LinkLost()

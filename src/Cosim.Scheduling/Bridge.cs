@@ -384,15 +384,10 @@ public sealed partial class Bridge : IDisposable
         bool waits = false;
         foreach (Port port in _ports)
         {
-            if (!port.IsIdle)
-            {
-                return false;
-            }
-
             waits |= port.WaitsForHost;
         }
 
-        return waits;
+        return waits && Array.TrueForAll(_ports, static port => port.IsIdle);
     }
 
     // Runs the clock up to an output or for so many cycles, and deals with what came out.

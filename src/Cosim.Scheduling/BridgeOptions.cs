@@ -62,6 +62,12 @@ public sealed record BridgeOptions
     /// <summary>From a mailbox message to host 2 to its answer.</summary>
     public TimeSpan MailboxTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// How long a host that shares no memory may take to answer when it is asked for some. The bridge stands still meanwhile; then the access
+    /// fails, and so does any further one until the host answers again.
+    /// </summary>
+    public TimeSpan HostMemoryTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>Sees everything that crosses the FPGA's boundary; null: nobody.</summary>
     public IStimuliLog? Stimuli { get; init; }
 

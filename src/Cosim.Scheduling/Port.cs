@@ -25,6 +25,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
     private readonly ProgramMemory? _memory;
     private readonly Transactions _transactions;
     private readonly TlpObservers _observers;
+    private readonly VfioUserServerOptions _server;
 
     public Port(IFpga fpga, EventLoop loop, int number, HostOptions options, BridgeOptions bridge, TaskEnds ends, Action<string> report)
     {
@@ -67,6 +68,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
             this,
             report);
         _observers = new TlpObservers(_rootPort);
+        _server = new VfioUserServerOptions { Report = report, DmaTimeoutMilliseconds = (int)bridge.HostMemoryTimeout.TotalMilliseconds };
     }
 
     /// <inheritdoc/>
@@ -120,7 +122,7 @@ internal sealed class Port : ITlpLink, IHostCompletion, IDisposable
     {
         for (int f = 0; f < _clients.Length; f++)
         {
-            _clients[f].Listen(_rootPort, _rootPort.Layout(f)!, _loop, Socket(f), linkUp);
+            _clients[f].Listen(_rootPort, _rootPort.Layout(f)!, _loop, Socket(f), linkUp, _server);
         }
     }
 

@@ -38,11 +38,11 @@ internal sealed class VfioFunction : IVfioUserDevice, IPcieHost, IDisposable
     public string Socket => _server.SocketPath;
 
     /// <summary>Creates the socket, once it is known what the function has.</summary>
-    public void Listen(RootPort rootPort, FunctionLayout layout, EventLoop loop, string socket, bool linkUp)
+    public void Listen(RootPort rootPort, FunctionLayout layout, EventLoop loop, string socket, bool linkUp, VfioUserServerOptions options)
     {
         _rootPort = rootPort;
         _layout = layout;
-        _server = new VfioUserServer(loop, socket, this) { LinkUp = linkUp };
+        _server = new VfioUserServer(loop, socket, this, options) { LinkUp = linkUp };
     }
 
     public void Dispose() => _server?.Dispose();

@@ -227,6 +227,24 @@ public class RootPortVectorTests : RootPortFixture
     }
 
     [Test]
+    public void ReleaseFunction_NextHostArmsBeforeItIsDone_HasItsVectors()
+    {
+        Enumerate();
+        Port.ArmVectors(0, 0, 3);
+        Fpga.Drain();
+
+        Port.ReleaseFunction(0, 500);
+        Port.ArmVectors(0, 1, 1);
+        Fpga.Drain();
+
+        Assert.That(Results[500].Status, Is.EqualTo(HostStatus.Ok));
+        Assert.That(Function.Resets, Is.EqualTo(1));
+        Assert.That(Enabled, Is.True);
+        Assert.That(Entry(1), Is.EqualTo(new uint[] { 0xFEE0_0000, 0, 1, 0 }));
+        Assert.That(Entry(0)[3], Is.EqualTo(1), "the former host's");
+    }
+
+    [Test]
     public void ReleaseFunction_LinkDown_NothingComesBackWithTheLink()
     {
         Enumerate();

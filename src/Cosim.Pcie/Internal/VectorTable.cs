@@ -55,6 +55,22 @@ internal sealed class VectorTable
         Enabled = false;
     }
 
+    /// <summary>The host is gone: it wants no vector, nor what was raised for it.</summary>
+    public void Disarm()
+    {
+        Arm(0, End, armed: false);
+        ForgetHeld();
+    }
+
+    /// <summary>Nobody gets what was raised so far.</summary>
+    public void ForgetHeld()
+    {
+        foreach (ref Vector vector in _vectors.AsSpan(0, End))
+        {
+            vector.Held = false;
+        }
+    }
+
     /// <summary>The host has lost its interrupts too.</summary>
     public void Forget()
     {
