@@ -16,6 +16,9 @@ public sealed class DiskLoad
 
     private const int SectorBytes = 512;
 
+    // A write waits for as long as host 2 is away, and that one's way back has steps of its own.
+    private static readonly TimeSpan s_patience = 4 * Rig.Deadline;
+
     private readonly Rig _rig;
     private readonly Random _random;
     private readonly byte[][] _known;
@@ -58,7 +61,7 @@ public sealed class DiskLoad
                 int region = _random.Next(Regions);
                 int seed = ++_seed;
                 _uncertain[region] = Content(seed);
-                _ = await _rig.HostOne.Shell.RequireAsync(GuestScript.Fill(seed, region), Rig.Deadline, cancellation);
+                _ = await _rig.HostOne.Shell.RequireAsync(GuestScript.Fill(seed, region), s_patience, cancellation);
                 Acknowledge(region);
             }
         }
