@@ -14,8 +14,7 @@ internal sealed class ClauseTests
     public void Tests_AllLabels_AreInATable() => Assert.That(s_report.Unknown, Is.Empty);
 
     [Test]
-    public void Tables_AllRows_HaveATestOrAReason()
-        => Assert.That(s_report.Unexplained.Select(r => r.Label), Is.SubsetOf(Repository.List(Path.Combine(s_repository.Root, "tests/clauses/open.txt"))));
+    public void Tables_AllRows_HaveATestOrAReason() => Assert.That(s_report.Unexplained, Is.Empty);
 
     [Test]
     public void Tables_RowsWithAReason_HaveNoTest() => Assert.That(s_report.Contradicted, Is.Empty);

@@ -119,6 +119,7 @@ public sealed class RingTests(FpgaKind kind) : BridgeFixture(kind)
         }
     }
 
+    [Clause("virtio 2.8.18-1")]
     [TestCase(1)]
     [TestCase(20)]
     [TestCase(100)]
@@ -142,6 +143,7 @@ public sealed class RingTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     [Clause("virtio 2.8.12-2")]
+    [Clause("virtio 6.2-3")]
     [TestCase(0ul)]
     [TestCase(Packed)]
     [TestCase(InOrder)]
