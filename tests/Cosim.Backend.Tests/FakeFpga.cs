@@ -187,6 +187,24 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
         return _posted.Dequeue();
     }
 
+    /// <summary>Sends a message of any bytes, and takes what comes back.</summary>
+    internal void SendBytes(byte[] message)
+    {
+        message.CopyTo(_registers.AsSpan((int)BackendRegisters.F2hData));
+        ClaimMessage((uint)message.Length);
+        RunUntil(() => Get(_registers, BackendRegisters.F2hStatus) == 0, "the message is taken from the mailbox");
+        _posted.Clear();
+    }
+
+    /// <summary>Says that a message of so many bytes is there.</summary>
+    internal void ClaimMessage(uint length)
+    {
+        Set(_registers, BackendRegisters.F2hStatus, length);
+        Assert.That(_server.RaiseMsix(0), Is.True, "vector 0 is armed");
+    }
+
+    internal void DropMessages() => _posted.Clear();
+
     internal bool HasMessage => _posted.Count > 0;
 
     internal void Kick(int device, int queue) =>
