@@ -49,7 +49,11 @@ public sealed class AllDevicesTests
             Name = "all",
             Fpga = new FpgaOptions
             {
-                Kind = FpgaKind.Model, Functions = Functions, HdlDirectory = workspace.Hdl, BuildDirectory = workspace.Build, ToolsFile = workspace.Tools,
+                Kind = FpgaKind.Model,
+                Functions = Functions,
+                HdlDirectory = workspace.Hdl,
+                BuildDirectory = workspace.Build,
+                ToolsFile = workspace.Tools,
             },
             Hosts = [new SocketHostOptions { Functions = Functions, Sockets = sockets }, new SocketHostOptions { Functions = 1, Sockets = [hostTwoSocket] }],
             MailboxTimeout = s_deadline,
@@ -60,7 +64,12 @@ public sealed class AllDevicesTests
         BackEndSetUp setUp = new() { EndpointVendor = 0x0C05, EndpointDevice = 0x5101, ProgramFolder = workspace.BackEnd, PoolMiB = 64, Command = BackEnd };
         await using QemuProcess hostTwo = await QemuProcess.StartAsync(new QemuOptions
         {
-            Name = "host2", Tools = tools, Image = GuestImage.CreateHostTwo(tools, setUp, _folder), RunFolder = _folder, VfioUserSockets = [hostTwoSocket], Iommu = true,
+            Name = "host2",
+            Tools = tools,
+            Image = GuestImage.CreateHostTwo(tools, setUp, _folder),
+            RunFolder = _folder,
+            VfioUserSockets = [hostTwoSocket],
+            Iommu = true,
         });
         _ = await hostTwo.WaitUntilReadyAsync(s_deadline);
         Task served = await Task.WhenAny(linkUp.Task, hostTwo.WaitUntilBackEndEndsAsync(), Task.Delay(s_deadline));
