@@ -45,6 +45,7 @@ public sealed partial class Bridge : IDisposable
     private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private List<Action> _posted = [];
     private List<Action> _posting = [];
+    private readonly List<(byte[] Packet, ulong Cycle)> _early = [];
     private VirtioFpga? _virtio;
     private int _disposed;
     private bool _ended;
@@ -202,6 +203,7 @@ public sealed partial class Bridge : IDisposable
         VirtioFpga? former = _virtio;
         _virtio = null;
         former?.Abandon();
+        _early.Clear();
         _fpga.Reset();
         _failure = null;
         foreach (Port port in _ports)
@@ -315,6 +317,14 @@ public sealed partial class Bridge : IDisposable
             _ports[0].LinkUp = true;
             SetState(BridgeState.LinkUp);
         });
+
+        // What a host did in the meantime: a reset of its device that nobody acknowledges would last for ever.
+        foreach ((byte[] packet, ulong cycle) in _early)
+        {
+            _virtio.Receive(new FpgaPacket(_fpga.PortCount - 1, cycle, packet));
+        }
+
+        _early.Clear();
     }
 
     private void RunPosted()
@@ -426,9 +436,13 @@ public sealed partial class Bridge : IDisposable
         {
             _ports[packet.Port].Receive(packet.Bytes, packet.Cycle);
         }
-        else
+        else if (_virtio is { } virtio)
         {
-            _virtio?.Receive(packet);
+            virtio.Receive(packet);
+        }
+        else if (_fpga.PortCount == 3 && _failure is null)
+        {
+            _early.Add((packet.Bytes.ToArray(), packet.Cycle));
         }
     }
 

@@ -4,16 +4,21 @@ using System.Numerics;
 namespace Cosim.Scheduling;
 
 /// <summary>Buddy allocator over the pool that host 2 lends: addresses only, it touches no memory.</summary>
-/// <remarks>Blocks are powers of two of at least <see cref="MinBlock"/> bytes, aligned to their size. Nothing is allocated per call.</remarks>
+/// <remarks>
+/// Blocks are powers of two of at least <see cref="MinBlock"/> bytes, aligned to their size. Nothing is allocated per call. A pool of more
+/// than 256 MiB has larger blocks, so that what the allocator itself takes does not grow with what a back end says that it lends.
+/// </remarks>
 public sealed class BufferPool
 {
-    /// <summary>Smallest block in bytes.</summary>
+    /// <summary>Smallest block of a pool of up to 256 MiB in bytes.</summary>
     public const int MinBlock = 256;
 
-    private const int MinOrder = 8;
+    private const int SmallestOrder = 8;
+    private const int MostBlocksOrder = 20;
     private const int None = -1;
 
     private readonly ulong _base;
+    private readonly int _minOrder;
     private readonly int[] _next;
     private readonly int[] _previous;
     private readonly sbyte[] _freeOrder;
@@ -21,10 +26,11 @@ public sealed class BufferPool
 
     /// <summary>Makes the allocator.</summary>
     /// <param name="address">First address; blocks are aligned relative to it.</param>
-    /// <param name="size">Size in bytes; a rest below <see cref="MinBlock"/> is not used.</param>
+    /// <param name="size">Size in bytes; a rest below the smallest block is not used.</param>
     public BufferPool(ulong address, ulong size)
     {
-        int blocks = checked((int)(size >> MinOrder));
+        _minOrder = Math.Max(SmallestOrder, BitOperations.Log2(size) - MostBlocksOrder);
+        int blocks = (int)(size >> _minOrder);
         ArgumentOutOfRangeException.ThrowIfZero(blocks, nameof(size));
         _base = address;
         _next = new int[blocks];
@@ -37,11 +43,11 @@ public sealed class BufferPool
         {
             int order = Math.Min(block == 0 ? 31 : BitOperations.TrailingZeroCount(block), BitOperations.Log2((uint)(blocks - block)));
             Push(block, order);
-            MaxAllocation = Math.Max(MaxAllocation, (ulong)MinBlock << order);
+            MaxAllocation = Math.Max(MaxAllocation, 1UL << (order + _minOrder));
             block += 1 << order;
         }
 
-        Free = (ulong)blocks << MinOrder;
+        Free = (ulong)blocks << _minOrder;
     }
 
     /// <summary>Address of its first byte.</summary>
@@ -57,7 +63,7 @@ public sealed class BufferPool
     public ulong Free { get; private set; }
 
     /// <summary>Bytes that an allocation of <paramref name="length"/> bytes takes.</summary>
-    public static ulong BlockSize(ulong length) => BitOperations.RoundUpToPowerOf2(Math.Max(length, MinBlock));
+    public ulong BlockSize(ulong length) => BitOperations.RoundUpToPowerOf2(Math.Max(length, 1UL << _minOrder));
 
     /// <summary>Takes a block.</summary>
     /// <param name="length">Bytes needed, at least 1.</param>
@@ -71,7 +77,7 @@ public sealed class BufferPool
             return false;
         }
 
-        int order = BitOperations.Log2(BlockSize(length)) - MinOrder;
+        int order = BitOperations.Log2(BlockSize(length)) - _minOrder;
         int from = order;
         while (from < _heads.Length && _heads[from] == None)
         {
@@ -91,8 +97,8 @@ public sealed class BufferPool
             Push(block + (1 << from), from);
         }
 
-        Free -= (ulong)MinBlock << order;
-        address = _base + ((ulong)block << MinOrder);
+        Free -= 1UL << (order + _minOrder);
+        address = _base + ((ulong)block << _minOrder);
         return true;
     }
 
@@ -101,9 +107,9 @@ public sealed class BufferPool
     /// <param name="length">The length asked for then.</param>
     public void Release(ulong address, ulong length)
     {
-        int order = BitOperations.Log2(BlockSize(length)) - MinOrder;
-        int block = (int)((address - _base) >> MinOrder);
-        Free += (ulong)MinBlock << order;
+        int order = BitOperations.Log2(BlockSize(length)) - _minOrder;
+        int block = (int)((address - _base) >> _minOrder);
+        Free += 1UL << (order + _minOrder);
         while (true)
         {
             int buddy = block ^ (1 << order);

@@ -6,6 +6,9 @@ namespace Cosim.Waveforms;
 /// <summary>Reads a canonical waveform cycle by cycle.</summary>
 internal sealed class CanonicalReader
 {
+    // As deep as a VCD file may be: a path's ends take as much memory as it is deep times as it is long.
+    private const int MostScopes = 256;
+
     private readonly TextReader text;
     private readonly Dictionary<string, int> numbers = new(StringComparer.Ordinal);
     private readonly List<string> declarations = [];
@@ -28,6 +31,11 @@ internal sealed class CanonicalReader
         for (Advance(); next is not null && (next.StartsWith("signal ", StringComparison.Ordinal) || next.StartsWith("stream ", StringComparison.Ordinal)); Advance())
         {
             string[] parts = next.Split(' ');
+            if (parts[1].AsSpan().Count('.') > MostScopes)
+            {
+                throw Wrong($"a path of more than {MostScopes} scopes");
+            }
+
             if (!known.Add(parts[1]))
             {
                 throw Wrong($"{parts[1]} is declared twice");

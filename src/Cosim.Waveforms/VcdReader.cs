@@ -477,11 +477,17 @@ public sealed class VcdReader
         }
         else if (declared[code].Kind != kind || (kind == VcdValueKind.Bits && declared[code].Width != bits))
         {
-            throw Wrong($"{name} has {bits} bits, but its identifier code is that of a variable of {declared[code].Width}");
+            throw Wrong($"'{Text(Encoding.Latin1.GetBytes(name.ToString()))}' has {bits} bits, but its identifier code is that of a variable of {declared[code].Width}");
         }
 
         string written = name.ToString();
-        return new VcdVariable(SignalPath.Append(scope, written), kind, bits, code, writtenScope.Length > 0 ? $"{writtenScope}.{written}" : written);
+        string path = SignalPath.Append(scope, written);
+        if (path.Length == 0)
+        {
+            throw Wrong("a variable whose name is backslashes alone");
+        }
+
+        return new VcdVariable(path, kind, bits, code, writtenScope.Length > 0 ? $"{writtenScope}.{written}" : written);
     }
 
     private void ReadTimescale()
@@ -533,7 +539,7 @@ public sealed class VcdReader
     /// <summary>Place of an identifier code of up to three characters in the table; -1 for others.</summary>
     private static int Place(ReadOnlySpan<byte> code)
     {
-        uint first = code.Length > 0 ? code[0] - (uint)'!' : CodeDigits;
+        uint first = code[0] - (uint)'!';
         uint second = code.Length > 1 ? code[1] - (uint)'!' : 0;
         uint third = code.Length > 2 ? code[2] - (uint)'!' : 0;
         return code.Length > 3 || first >= CodeDigits || second >= CodeDigits || third >= CodeDigits ? -1
@@ -575,7 +581,7 @@ public sealed class VcdReader
         return key;
     }
 
-    private static bool IsCode(ReadOnlySpan<byte> code) => code.Length is > 0 and <= CodeCharactersMax && !code.ContainsAnyExceptInRange((byte)'!', (byte)'~');
+    private static bool IsCode(ReadOnlySpan<byte> code) => code.Length <= CodeCharactersMax && !code.ContainsAnyExceptInRange((byte)'!', (byte)'~');
 
     private void PassToEnd()
     {

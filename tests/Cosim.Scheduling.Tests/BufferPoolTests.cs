@@ -16,10 +16,10 @@ public sealed class BufferPoolTests
             ulong length = (ulong)random.Next(1, 40_000);
             if (random.Next(2) == 0 && pool.TryAllocate(length, out ulong address))
             {
-                ulong end = address + BufferPool.BlockSize(length);
+                ulong end = address + pool.BlockSize(length);
                 Assert.That(address, Is.GreaterThanOrEqualTo(Base));
                 Assert.That(end, Is.LessThanOrEqualTo(Base + Size));
-                Assert.That(taken.Any(t => address < t.Address + BufferPool.BlockSize(t.Length) && t.Address < end), Is.False);
+                Assert.That(taken.Any(t => address < t.Address + pool.BlockSize(t.Length) && t.Address < end), Is.False);
                 taken.Add((address, length));
             }
             else if (taken.Count != 0)
@@ -43,5 +43,22 @@ public sealed class BufferPoolTests
         Assert.That(pool.TryAllocate(ulong.MaxValue, out _), Is.False);
         Assert.That(pool.TryAllocate(1 << 16, out _), Is.True);
         Assert.That(pool.TryAllocate(1, out _), Is.False);
+    }
+
+    [Test]
+    public void BufferPool_OfSixteenGibibytes_TakesLittleMemoryAndGivesItAll()
+    {
+        const ulong Size = 1UL << 34;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        BufferPool pool = new(0x1000, Size);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(16 << 20));
+        Assert.That(pool.TryAllocate(1, out ulong small), Is.True);
+        Assert.That(pool.TryAllocate(Size / 2, out ulong large), Is.True);
+        Assert.That(large >= small + pool.BlockSize(1) || small >= large + (Size / 2), Is.True);
+        pool.Release(large, Size / 2);
+        pool.Release(small, 1);
+        Assert.That(pool.Free, Is.EqualTo(Size));
+        Assert.That(pool.TryAllocate(Size, out ulong all), Is.True);
+        Assert.That(all, Is.EqualTo(0x1000));
     }
 }

@@ -13,6 +13,10 @@ public sealed class ScenarioFileTests
         yield return Case("{\"fpga\": {\"kind\": \"MODEL\",\n\"speed\": 1}}", "line 2, column 1", "unknown key \"speed\" in \"fpga\"");
         yield return Case("{\"devices\": [{\"block\": {}}, {\"disk\": {}}]}", "unknown key \"disk\" in \"devices[1]\"", "block, net");
         yield return Case("{\"fpga\": {\"kind\": \"QUARTUS\"}}", "\"fpga.kind\" is \"QUARTUS\"", "MODEL, VERILATOR, GHDL");
+        yield return Case("{\"completionLatencyCycles\": \"4294967296\"}", "\"completionLatencyCycles\" is \"4294967296\"", "whole number");
+        yield return Case("{\"name\": \"\\ud800\"}", "line 1, column", "a string is not valid Unicode text");
+        yield return Case("{\"\\ud800\": 1}", "line 1, column", "a string is not valid Unicode text");
+        yield return Case("{\"record\": {\"file\": \"a\\u0000b\"}}", "\"record.file\" holds a NUL");
         yield return Case("{\"completionLatencyCycles\": \"big\"}", "\"completionLatencyCycles\" is \"big\"", "whole number");
         yield return Case("{\"completionLatencyCycles\": -1}", "\"completionLatencyCycles\" is -1");
         yield return Case("{\"completionLatencyCycles\": 4294967296}", "4294967295");

@@ -273,7 +273,7 @@ public sealed class StimuliReader : IDisposable
                 fpga = Word("what it was recorded on");
                 if (fpga is not ("model" or "verilator" or "ghdl"))
                 {
-                    throw Error($"recorded on '{fpga}'; expected model, verilator or ghdl");
+                    throw Error($"recorded on {Shown(fpga)}; expected model, verilator or ghdl");
                 }
             }
             else if (Keyword("ports"u8))
@@ -295,7 +295,7 @@ public sealed class StimuliReader : IDisposable
                 string name = Identifier("a generic's name");
                 if (generics.Exists(g => string.Equals(g.Name, name, StringComparison.OrdinalIgnoreCase)))
                 {
-                    throw Error($"a second value of the generic {name}");
+                    throw Error($"a second value of the generic {Shown(name)}");
                 }
 
                 if (generics.Count == StimuliFormat.MaxGenerics)
@@ -303,7 +303,7 @@ public sealed class StimuliReader : IDisposable
                     throw Error($"more than {StimuliFormat.MaxGenerics} generics");
                 }
 
-                generics.Add((name, (uint)Number($"the value of {name}, a natural number", int.MaxValue)));
+                generics.Add((name, (uint)Number("the value of a generic, a natural number", int.MaxValue)));
             }
             else if (Keyword("pause"u8))
             {
@@ -582,7 +582,7 @@ public sealed class StimuliReader : IDisposable
         string name = Word(what);
         return char.IsAsciiLetter(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c == '_')
             ? name
-            : throw Error($"found '{name}'; expected {what}, a VHDL identifier");
+            : throw Error($"found {Shown(name)}; expected {what}, a VHDL identifier");
     }
 
     private void Once(bool first, string keyword)
@@ -600,6 +600,8 @@ public sealed class StimuliReader : IDisposable
             throw Error($"found {Shown(Rest)}; expected the end of the line");
         }
     }
+
+    private static string Shown(string word) => Shown(Encoding.ASCII.GetBytes(word));
 
     private static string Shown(ReadOnlySpan<byte> text)
     {

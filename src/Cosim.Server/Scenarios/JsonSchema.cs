@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Buffers.Text;
 using System.Text.Json;
 using Google.Protobuf.Reflection;
 using Google.Protobuf.WellKnownTypes;
@@ -28,10 +29,8 @@ internal ref struct JsonSchema
         {
             schema.Next();
             schema.CheckMessage(type, string.Empty);
-            if (schema._reader.Read())
-            {
-                throw schema.Fault("there is more text after the end of the object");
-            }
+            // What stands after the end of the object is an error of the reader's own.
+            schema.Next();
         }
         catch (JsonException e)
         {
@@ -56,7 +55,7 @@ internal ref struct JsonSchema
         Dictionary<OneofDescriptor, string> chosen = [];
         for (Next(); _reader.TokenType != JsonTokenType.EndObject; Next())
         {
-            string key = _reader.GetString()!;
+            string key = Text();
             FieldDescriptor field = Find(type, key)
                 ?? throw Fault($"unknown key \"{key}\" in {Describe(path)}; the keys there are {string.Join(", ", type.Fields.InDeclarationOrder().Select(f => f.JsonName))}");
             if (!seen.Add(field.JsonName))
@@ -115,7 +114,7 @@ internal ref struct JsonSchema
         {
             case FieldType.Message when field.MessageType.FullName == Duration.Descriptor.FullName:
                 Expect(JsonTokenType.String, path, "a time such as \"30s\"");
-                string text = _reader.GetString()!;
+                string text = Text();
                 if (!text.EndsWith('s') || !decimal.TryParse(text.AsSpan(0, text.Length - 1), out _))
                 {
                     throw Fault($"\"{path}\" is \"{text}\"; expected a time such as \"30s\"");
@@ -127,6 +126,11 @@ internal ref struct JsonSchema
                 break;
             case FieldType.String:
                 Expect(JsonTokenType.String, path, "a string");
+                if (Text().Contains('\0', StringComparison.Ordinal))
+                {
+                    throw Fault($"\"{path}\" holds a NUL, which no path and no name may hold");
+                }
+
                 break;
             case FieldType.Bool:
                 if (_reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
@@ -152,7 +156,7 @@ internal ref struct JsonSchema
     private void CheckEnum(EnumDescriptor type, string path)
     {
         Expect(JsonTokenType.String, path, "a string");
-        string text = _reader.GetString()!;
+        string text = Text();
         if (type.FindValueByName(text) is null)
         {
             throw Fault($"\"{path}\" is \"{text}\"; expected one of {string.Join(", ", type.Values.Where(v => v.Number != 0).Select(v => v.Name))}");
@@ -161,7 +165,16 @@ internal ref struct JsonSchema
 
     private void CheckInteger(string path, ulong most)
     {
-        if (_reader.TokenType != JsonTokenType.Number || !_reader.TryGetUInt64(out ulong value) || value > most)
+        // The JSON form of a message has integers of 64 bits as strings; whoever writes one by hand writes a number.
+        ulong value = 0;
+        bool isInteger = _reader.TokenType switch
+        {
+            JsonTokenType.Number => _reader.TryGetUInt64(out value),
+            JsonTokenType.String => _reader.ValueSpan is [>= (byte)'1' and <= (byte)'9', ..] or [(byte)'0']
+                && Utf8Parser.TryParse(_reader.ValueSpan, out value, out int used) && used == _reader.ValueSpan.Length,
+            _ => false,
+        };
+        if (!isInteger || value > most)
         {
             throw Fault($"\"{path}\" is {Found()}; expected a whole number from 0 to {most}");
         }
@@ -179,9 +192,22 @@ internal ref struct JsonSchema
     {
         JsonTokenType.StartObject => "an object",
         JsonTokenType.StartArray => "an array",
-        JsonTokenType.String => $"\"{_reader.GetString()}\"",
+        JsonTokenType.String => $"\"{Text()}\"",
         _ => System.Text.Encoding.UTF8.GetString(_reader.ValueSpan),
     };
+
+    private string Text()
+    {
+        try
+        {
+            return _reader.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            // Thrown for bytes that are no UTF-8, and for half a surrogate pair.
+            throw Fault("a string is not valid Unicode text");
+        }
+    }
 
     private ScenarioException Fault(string what)
     {

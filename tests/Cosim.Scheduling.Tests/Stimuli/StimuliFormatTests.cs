@@ -240,6 +240,7 @@ public sealed class StimuliFormatTests
             Case("", 1, "empty"),
             Case("#!/bin/sh\n\nexit\n", 3, "no recording"),
             Case("cosim-stimuli 2\n", 1, "format is 2"),
+            Case($"cosim-stimuli 1\nfpga {new string('x', 1000)}\n", 2, $"recorded on '{new string('x', 32)}…'"),
             Case("cosim-stimuli 1 2\n", 1, "found '2'; expected the end of the line"),
             Case("cosim-stimuli 1\nfpga ghdl\nports 3\n", 3, "cut off in its head"),
             Case("cosim-stimuli 1\nfpga quartus\n", 2, "'quartus'"),
