@@ -35,7 +35,7 @@ internal sealed class QueueShare(PoolShare share)
             return false;
         }
 
-        ulong block = BufferPool.BlockSize(length);
+        ulong block = share.Pool.BlockSize(length);
         ulong limit = _held == 0 ? share.Quota : share.Quota / 4 * 3;
         if ((share.Held != 0 && share.Held + block > limit) || !share.Pool.TryAllocate(length, out address))
         {
@@ -51,7 +51,7 @@ internal sealed class QueueShare(PoolShare share)
     public void Release(ulong address, ulong length)
     {
         share.Pool.Release(address, length);
-        _held -= BufferPool.BlockSize(length);
-        share.Held -= BufferPool.BlockSize(length);
+        _held -= share.Pool.BlockSize(length);
+        share.Held -= share.Pool.BlockSize(length);
     }
 }

@@ -170,7 +170,7 @@ internal ref struct JsonSchema
         bool isInteger = _reader.TokenType switch
         {
             JsonTokenType.Number => _reader.TryGetUInt64(out value),
-            JsonTokenType.String => _reader.ValueSpan is [>= (byte)'1' and <= (byte)'9', ..] or [(byte)'0']
+            JsonTokenType.String => _reader.ValueSpan is [>= (byte)'0' and <= (byte)'9', ..]
                 && Utf8Parser.TryParse(_reader.ValueSpan, out value, out int used) && used == _reader.ValueSpan.Length,
             _ => false,
         };
