@@ -706,7 +706,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             ulong available = (ulong)SplitVirtqueue.DescriptorTableBytes(size);
             ulong used = (available + (ulong)SplitVirtqueue.AvailableBytes(size) + 63) & ~63UL;
             ring.Length = used + (ulong)SplitVirtqueue.UsedBytes(size);
-            if (BufferPool.BlockSize(ring.Length) <= pool.MaxAllocation / 4 && pool.TryAllocate(ring.Length, out ring.Address))
+            if (pool.BlockSize(ring.Length) <= pool.MaxAllocation / 4 && pool.TryAllocate(ring.Length, out ring.Address))
             {
                 ring.Allocated = true;
                 ring.Layout = new SplitVirtqueue((ushort)size, ring.Address, ring.Address + available, ring.Address + used);
