@@ -14,6 +14,7 @@ using Cosim.Fpga;
     ("allocation", "managed heap on the data path", Allocation.Run),
     ("footprint", "memory and idle load of the service with a bridge", Footprint.Run),
     ("waves", "a large VCD file as a stream", WaveReading.Run),
+    ("rings", "cycles and interrupts of a request, by the format of host 1's ring", RingFormats.Run),
     ("bridges", "what a request costs with 1, 4 and 16 bridges in one process", ManyBridges.Run),
     ("block", "block requests in host 1, beside QEMU's own virtio-blk", BlockRequests.Run),
     ("main-job", "wall time of the main job", MainJobTime.Run),

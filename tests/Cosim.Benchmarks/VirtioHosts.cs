@@ -26,7 +26,7 @@ internal sealed class VirtioHosts : IAsyncDisposable
 
     public MockDriver Driver { get; }
 
-    public MockQueue Queue { get; private set; } = null!;
+    public MockRing Queue { get; private set; } = null!;
 
     /// <summary>Starts the bridge and a queue, with a maximum payload of 256 bytes and reads of at most 512 bytes.</summary>
     public static async Task<VirtioHosts> Start(FpgaOptions fpga, uint latency, ulong features, Func<MockRequest, byte[]?> serve, Recording? recording = null, Func<IFpga, IFpga>? wrap = null, string? file = null)
@@ -55,7 +55,7 @@ internal sealed class VirtioHosts : IAsyncDisposable
             await hosts.Driver.Enable(9);
             await hosts.Driver.Reset();
             await hosts.Driver.Negotiate(features);
-            hosts.Queue = await hosts.Driver.AddQueue(0, 64, RingMemory);
+            hosts.Queue = await hosts.Driver.AddRing(0, 64, RingMemory);
             await hosts.Driver.DriverOk();
             return hosts;
         }

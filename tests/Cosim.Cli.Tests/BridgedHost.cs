@@ -126,8 +126,15 @@ internal sealed class BridgedHost : IAsyncDisposable
     {
         if (!Host.Exited.IsCompleted)
         {
-            using Process qemu = Process.GetProcessById(Host.Id);
-            qemu.Kill();
+            try
+            {
+                using Process qemu = Process.GetProcessById(Host.Id);
+                qemu.Kill();
+            }
+            catch (Exception e) when (e is ArgumentException or InvalidOperationException)
+            {
+                // It has ended by itself, and nobody has been told yet.
+            }
         }
 
         _ = await Host.Exited.WaitAsync(Deadline);

@@ -39,6 +39,9 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public uint QueueSizeLimit { get; set; } = 256;
 
+    /// <summary>The doorbell is rung for each chain, not for all that a kick found.</summary>
+    public bool CallsForEach { get; set; }
+
     /// <summary>All chains are used at once, unread, with no byte written.</summary>
     public bool UsesUnread { get; set; }
 
@@ -201,6 +204,10 @@ public sealed class MockBackEnd : IAsyncDisposable
             ushort head = await Read16(ring.Layout.AvailableEntry(ring.Available));
             ring.Available++;
             await ServeChain((ushort)queue, ring, head);
+            if (CallsForEach)
+            {
+                await WriteBar(RegisterMap.BackEnd.Doorbell + (device * 0x400) + (queue * 4), 0);
+            }
         }
 
         if (ring.Used != old && ring.Enabled)

@@ -124,8 +124,8 @@ public sealed class MockPackedQueue(Bridge bridge, int function, ushort index, P
     }
 
     /// <inheritdoc/>
-    public override Task ArmUsedEvent() => EventIdx
-        ? SetDriverEvent(_used.Raw, PackedVirtqueue.EventDescriptor)
+    public override Task ArmUsedEvent(int ahead = 0) => EventIdx
+        ? SetDriverEvent(_used.Advance(ahead, layout.Size).Raw, PackedVirtqueue.EventDescriptor)
         : SetDriverEvent(0, PackedVirtqueue.EventEnable);
 
     /// <summary>Writes the driver event suppression structure.</summary>

@@ -102,8 +102,8 @@ public sealed class MockQueue(Bridge bridge, int function, ushort index, SplitVi
         return (head, BinaryPrimitives.ReadUInt32LittleEndian(element.AsSpan(4)));
     }
 
-    /// <summary>Asks for an interrupt at the next used buffer.</summary>
-    public override Task ArmUsedEvent() => Write16(layout.UsedEvent, _used);
+    /// <inheritdoc/>
+    public override Task ArmUsedEvent(int ahead = 0) => Write16(layout.UsedEvent, (ushort)(_used + ahead));
 
     /// <inheritdoc/>
     protected override ushort NextAvailable => _available;

@@ -35,8 +35,8 @@ public abstract class MockRing(Bridge bridge, int function, ushort index, ulong 
     /// <summary>Takes the next used element, if there is one.</summary>
     public abstract Task<(ushort Head, uint Length)?> TakeUsed();
 
-    /// <summary>Asks for an interrupt at the next used buffer.</summary>
-    public abstract Task ArmUsedEvent();
+    /// <summary>Asks for an interrupt at the next used buffer, or at the one that begins so many places behind it in the ring (EVENT_IDX).</summary>
+    public abstract Task ArmUsedEvent(int ahead = 0);
 
     public Task Notify() => Notify((features & VirtioFeatures.NotificationData) != 0 ? index | ((uint)NextAvailable << 16) : index);
 
