@@ -24,7 +24,8 @@ public sealed class BackendOptions
           --rng unlimited|rate=BYTES                            random numbers, bytes a second
           --net tap=NAME[,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,ip=A.B.C.D/N][,pairs=N][,speed=MBPS][,offloads=off][,merge=off]
                                                                 TAP interface; pairs of queues, checksum and segmentation offloads, frames
-                                                                received into several buffers
+                                                                received into several buffers. Where there is none of that name, one is made;
+                                                                its own MAC address is the card's with FE for the first byte
 
         The pipe takes commands, one a line: the device's number, then
           capacity                                              a disk looks how large its image is now

@@ -60,7 +60,7 @@ public sealed partial class NetBackend : IDeviceBackend
         CheckRange("The speed in Mbit/s", options.SpeedMbps, 0, NetOptions.MaxSpeedMbps);
         _options = options;
         QueueSize = EntriesFor(options, poolSize);
-        _tap = new Tap(options.Tap, options.Mtu, options.Address, options.QueuePairs);
+        _tap = new Tap(options.Tap, options.Mtu, options.Address, options.QueuePairs, mac);
         _link = new NetLink(options.Tap, _tap, options.Mtu, report);
         _pairs = [.. Enumerable.Range(0, options.QueuePairs).Select(pair => new NetPair(_link, pair))];
         _unfinished = new Virtqueue?[options.QueuePairs];

@@ -23,6 +23,7 @@ internal sealed class VirtioFpga
     private int _recalls;
     private int _session;
     private bool _abandoned;
+    private bool _lost;
 
     public VirtioFpga(IFpga fpga, BridgeOptions options, TimeProvider time, Action<string> report, Action linkUp)
     {
@@ -159,6 +160,11 @@ internal sealed class VirtioFpga
             if (session == _session)
             {
                 _linkUp();
+                if (_lost)
+                {
+                    _lost = false;
+                    _report("back end is back");
+                }
             }
         }
         catch (Exception e)
@@ -177,6 +183,7 @@ internal sealed class VirtioFpga
             return;
         }
 
+        _lost = true;
         _report($"back end lost: {reason}");
         bool wasOpen = _backEnd is not null;
         CloseSession(reason);

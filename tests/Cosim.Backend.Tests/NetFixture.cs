@@ -89,14 +89,7 @@ public abstract class NetFixture
     {
         Interface = $"ct{Environment.ProcessId % 100_000}n{Interlocked.Increment(ref s_interfaces)}";
         options = (options ?? new NetOptions { Tap = string.Empty }) with { Tap = Interface, Mac = new PhysicalAddress(Card) };
-        try
-        {
-            _net = new NetBackend(options, 32 << 20, text => _backend!.Reports.Enqueue(text));
-        }
-        catch (BackendException e)
-        {
-            Assert.Ignore($"This user cannot make a TAP here: {e.Message}");
-        }
+        _net = Make(options, text => _backend!.Reports.Enqueue(text));
 
         // What the machine has to say about its new interface is of no use; with a small MTU it says nothing.
         string quiet = $"/proc/sys/net/ipv6/conf/{Interface}/disable_ipv6";
@@ -116,6 +109,20 @@ public abstract class NetFixture
         _options = options;
         _bufferSize = bufferSize;
         Restart(features, buffers);
+    }
+
+    /// <summary>A card and its TAP; the test is ignored where this user can make none.</summary>
+    protected static NetBackend Make(NetOptions options, Action<string> report)
+    {
+        try
+        {
+            return new NetBackend(options, 32 << 20, report);
+        }
+        catch (BackendException e)
+        {
+            Assert.Ignore($"This user cannot make a TAP here: {e.Message}");
+            throw;
+        }
     }
 
     /// <summary>What a driver does after a reset.</summary>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Net.NetworkInformation;
 using Cosim.Virtio;
 using NUnit.Framework;
 
@@ -73,6 +74,21 @@ public sealed class NetTests : NetFixture
         Start(0, new NetOptions { Tap = string.Empty, QueuePairs = 3, Mtu = 9000, SpeedMbps = 25_000 });
 
         Assert.That(Configuration(0, 17), Is.EqualTo((byte[])[.. Card, .. Bytes.U16(1, 3, 9000), .. Bytes.U32(25_000), 1]));
+    }
+
+    [TestCase("02:00:00:00:00:01", "fe:00:00:00:00:01")]
+    [TestCase("fe:00:00:00:00:01", "fa:00:00:00:00:01")]
+    public void Interface_Made_HasTheAddressThatFollowsFromTheCards(string card, string expected)
+    {
+        string name = $"st{Environment.ProcessId % 100_000}";
+        NetOptions options = new() { Tap = name, Mac = PhysicalAddress.Parse(card), QueuePairs = 2 };
+        using NetBackend first = Make(options, _ => { });
+        string address = $"/sys/class/net/{name}/address";
+        Assert.That(File.ReadAllText(address).Trim(), Is.EqualTo(expected));
+
+        // One that is there already is somebody's, and is left as it is.
+        using NetBackend second = Make(options with { Mac = PhysicalAddress.Parse("02:00:00:00:00:02") }, _ => { });
+        Assert.That(File.ReadAllText(address).Trim(), Is.EqualTo(expected));
     }
 
     [TestCase(1, true, true)]

@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using Cosim.Fpga;
 using Cosim.Guests;
+using Cosim.Lifecycle;
 using Cosim.Scheduling;
 using NUnit.Framework;
 
@@ -64,6 +65,20 @@ public sealed class LifecycleTests
         hosts.StartBackEnd();
         Assert.That(await read, Is.EqualTo(expected));
         await hosts.CheckDiskAsync();
+    }
+
+    [Test]
+    public async Task BackEnd_KilledInHostTwoUnderLoad_DiskAndNetworkGoOnAtOnceWhenItIsBack()
+    {
+        await using Rig rig = await Rig.StartAsync(new RigOptions { Log = TestContext.Progress.WriteLine });
+        LoadedRig loaded = new(rig, seed: 7);
+        FaultResult result = await loaded.RunAsync(Fault.KillBackEnd);
+        Assert.That(result.Outcome, Is.EqualTo("ok"), rig.HostTwo.BackEndOutput.Transcript);
+
+        await rig.RestartBackEndAsync();
+        await rig.HostOne.Shell.RequireAsync("dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null", Rig.Deadline);
+        PingResult ping = await new HostOneShell(rig.HostOne.Shell).PingAsync(Rig.HostTwoAddress, 3, TimeSpan.FromMilliseconds(100), Rig.Deadline);
+        Assert.That(ping, Has.Property(nameof(PingResult.Received)).EqualTo(3), "host 2 has the same address as before");
     }
 
     [Test]

@@ -37,7 +37,7 @@ internal static unsafe partial class Linux
     internal const nuint BLKGETSIZE64 = 0x80081272;
 
     internal const int AF_UNIX = 1;
-    internal const int AF_INET = 2;
+    internal const ushort AF_INET = 2;
     internal const int AF_NETLINK = 16;
     internal const int SOCK_STREAM = 1;
     internal const int SOCK_DGRAM = 2;

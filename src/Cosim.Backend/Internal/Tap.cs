@@ -19,6 +19,9 @@ internal sealed unsafe class Tap : IDisposable
     private const nuint SIOCSIFNETMASK = 0x891C;
     private const nuint SIOCGIFMTU = 0x8921;
     private const nuint SIOCSIFMTU = 0x8922;
+    private const nuint SIOCSIFHWADDR = 0x8924;
+    private const nuint SIOCGIFINDEX = 0x8933;
+    private const ushort ARPHRD_ETHER = 1;
     private const ushort IFF_UP = 1;
     private const ushort IFF_TAP = 2;
     private const ushort IFF_RUNNING = 0x40;
@@ -48,7 +51,9 @@ internal sealed unsafe class Tap : IDisposable
     /// <param name="mtu">Set on it.</param>
     /// <param name="address">IPv4 address as A.B.C.D/N; null leaves it alone.</param>
     /// <param name="queues">With more than one, all but the first are detached for now.</param>
-    internal Tap(string name, int mtu, string? address, int queues)
+    /// <param name="card">MAC address of the card at the other end. An interface that is created gets one derived from it, the same each time:
+    /// otherwise Linux would draw one, and who knows a former one would send to it in vain until its ARP entry is old.</param>
+    internal Tap(string name, int mtu, string? address, int queues, ReadOnlySpan<byte> card)
     {
         if (Encoding.ASCII.GetByteCount(name) is 0 or >= NameSize)
         {
@@ -61,6 +66,7 @@ internal sealed unsafe class Tap : IDisposable
         Array.Fill(_queues, -1);
         try
         {
+            bool isNew = Ask(SIOCGIFINDEX) == 0;
             ushort kind = (ushort)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (queues > 1 ? IFF_MULTI_QUEUE : 0));
             for (int queue = 0; queue < queues; queue++)
             {
@@ -75,6 +81,11 @@ internal sealed unsafe class Tap : IDisposable
                 {
                     throw new BackendException($"Queue {queue} of the interface {name} cannot be detached: {Linux.LastError}.");
                 }
+            }
+
+            if (isNew)
+            {
+                SetStation(card);
             }
 
             SetInteger(TUNSETVNETHDRSZ, NetHeader.Size);
@@ -173,20 +184,29 @@ internal sealed unsafe class Tap : IDisposable
             throw new BackendException($"The address \"{text}\" is not of the form A.B.C.D/N.");
         }
 
-        RequestAddress(SIOCSIFADDR, address.GetAddressBytes());
-        byte[] mask = new byte[4];
-        BinaryPrimitives.WriteUInt32BigEndian(mask, uint.MaxValue << (32 - prefix));
-        RequestAddress(SIOCSIFNETMASK, mask);
+        // struct sockaddr_in: family, port 0, address.
+        RequestAddress(SIOCSIFADDR, Linux.AF_INET, [0, 0, .. address.GetAddressBytes()]);
+        byte[] mask = new byte[6];
+        BinaryPrimitives.WriteUInt32BigEndian(mask.AsSpan(2), uint.MaxValue << (32 - prefix));
+        RequestAddress(SIOCSIFNETMASK, Linux.AF_INET, mask);
     }
 
-    private void RequestAddress(nuint request, byte[] address)
+    // The card's own address with another first byte: local, of one station, and not the card's.
+    private void SetStation(ReadOnlySpan<byte> card)
+    {
+        const byte usual = 0xFE;
+        byte[] station = card.ToArray();
+        station[0] = card[0] == usual ? (byte)0xFA : usual;
+        RequestAddress(SIOCSIFHWADDR, ARPHRD_ETHER, station);
+    }
+
+    // struct sockaddr: family, and what it makes of the rest.
+    private void RequestAddress(nuint request, ushort family, byte[] address)
     {
         byte* argument = stackalloc byte[RequestSize];
         Span<byte> fields = Prepare(argument);
-
-        // struct sockaddr_in: family, port 0, address.
-        BinaryPrimitives.WriteUInt16LittleEndian(fields, Linux.AF_INET);
-        address.CopyTo(fields[4..]);
+        BinaryPrimitives.WriteUInt16LittleEndian(fields, family);
+        address.CopyTo(fields[2..]);
         Check(Linux.Control(_control, request, argument), "given its address");
     }
 
