@@ -2,6 +2,7 @@
 using Cosim.Scheduling;
 using Cosim.Server.Scheduled;
 using Cosim.V1;
+using Cosim.Virtio;
 using NUnit.Framework;
 
 namespace Cosim.Server.Tests;
@@ -39,6 +40,22 @@ public sealed class ScenarioOptionsTests
                 ((SocketHostOptions)options.Hosts.Single()).Sockets,
                 Is.EqualTo(new[] { "/run/port0-function0.sock", "/run/port0-function1.sock", "/run/port0-function2.sock" }));
         });
+    }
+
+    [TestCase("", VirtioFeatures.UsualRing)]
+    [TestCase("{}", VirtioFeatures.UsualRing)]
+    [TestCase("""{ "packed": false, "inOrder": true }""", (VirtioFeatures.UsualRing & ~VirtioFeatures.RingPacked) | VirtioFeatures.InOrder)]
+    [TestCase(
+        """{ "indirectDesc": false, "eventIdx": false, "packed": false, "inOrder": false, "notificationData": false, "ringReset": false }""",
+        VirtioFeatures.AccessPlatform | VirtioFeatures.OrderPlatform)]
+    [TestCase(
+        """{ "indirectDesc": true, "eventIdx": true, "packed": true, "inOrder": true, "notificationData": true, "ringReset": true }""",
+        VirtioFeatures.AllRing)]
+    public void ToBridgeOptions_Rings_AreWhatTheFunctionsOffer(string rings, ulong expected)
+    {
+        Scenario scenario = new() { Name = "r", Fpga = new FpgaSpec { Kind = FpgaSpec.Types.Kind.Model } };
+        scenario.Fpga.Rings = rings.Length > 0 ? RingSpec.Parser.ParseJson(rings) : null;
+        Assert.That(ScenarioOptions.ToBridgeOptions(scenario, s_folders, "/run", _ => { }).RingFeatures, Is.EqualTo(expected));
     }
 
     [Test]

@@ -107,6 +107,12 @@ public sealed class ScenarioRulesTests
         yield return Case("timeouts.mailbox", s => s.Timeouts = new Timeouts { Mailbox = new() });
         yield return Case("fpga.design", s => UseDesign(s));
         yield return Case("fpga.design.files", s => UseDesign(s, Kind.Ghdl));
+        yield return Case("fpga.rings", s =>
+        {
+            UseDesign(s, Kind.Ghdl);
+            s.Fpga.Design.Files.Add(s_image);
+            s.Fpga.Rings = new RingSpec();
+        });
         yield return Case("devices", s => UseDesign(s, Kind.Ghdl));
 
         static TestCaseData Case(string field, Action<Scenario> spoil) => new TestCaseData(field, spoil).SetArgDisplayNames(field);

@@ -94,6 +94,10 @@ public static partial class ScenarioRules
         if (fpga.Design is { } design)
         {
             CheckDesign(design, fpga.Kind, found);
+            if (fpga.Rings is not null)
+            {
+                found.Add("fpga.rings", "is given beside a design of the user's own; only the virtio FPGA has rings");
+            }
         }
 
         if (fpga.Waves is { } waves)

@@ -5,6 +5,7 @@ using Cosim.Fpga;
 using Cosim.Scheduling;
 using Cosim.Server.Scenarios;
 using Cosim.V1;
+using Cosim.Virtio;
 using Google.Protobuf.WellKnownTypes;
 
 namespace Cosim.Server.Scheduled;
@@ -25,6 +26,7 @@ internal static class ScenarioOptions
             Hosts = [.. Enumerable.Range(0, Ports(scenario)).Select(port => ToHostOptions(scenario, port, runFolder))],
             MailboxTimeout = OrDefault(scenario.Timeouts?.Mailbox, s_mailboxTimeout),
             RecordingFile = scenario.Record?.File,
+            RingFeatures = ToRingFeatures(scenario.Fpga.Rings ?? new RingSpec()),
             Log = log,
         };
         return options with
@@ -152,6 +154,21 @@ internal static class ScenarioOptions
                     _ => WaveFormat.Vcd,
                 },
             };
+    }
+
+    private static ulong ToRingFeatures(RingSpec rings)
+    {
+        ulong features = VirtioFeatures.UsualRing;
+        Choose(VirtioFeatures.RingIndirectDesc, rings.HasIndirectDesc, rings.IndirectDesc);
+        Choose(VirtioFeatures.RingEventIdx, rings.HasEventIdx, rings.EventIdx);
+        Choose(VirtioFeatures.RingPacked, rings.HasPacked, rings.Packed);
+        Choose(VirtioFeatures.InOrder, rings.HasInOrder, rings.InOrder);
+        Choose(VirtioFeatures.NotificationData, rings.HasNotificationData, rings.NotificationData);
+        Choose(VirtioFeatures.RingReset, rings.HasRingReset, rings.RingReset);
+        return features;
+
+        void Choose(ulong feature, bool isChosen, bool offered) =>
+            features = !isChosen ? features : offered ? features | feature : features & ~feature;
     }
 
     private static HostOptions ToHostOptions(Scenario scenario, int port, string runFolder)
