@@ -10,7 +10,7 @@ public static class ViewerFile
     private const string BinaryFlags = "@28";
     private const string CommentFlags = "@200";
 
-    /// <summary>Writes a save file of GTKWave: <c>gtkwave -a FILE</c>.</summary>
+    /// <summary>Writes a save file of GTKWave: <c>gtkwave FILE</c>; it says nothing of the zoom, which begins at the unit of time.</summary>
     /// <param name="waveFile">Path of the waveform file.</param>
     /// <param name="variables">Signals in the order they are shown in; a heading stands before those of a scope.</param>
     /// <param name="output">Where the save file goes.</param>

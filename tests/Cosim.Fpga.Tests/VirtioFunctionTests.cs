@@ -220,6 +220,18 @@ public class VirtioFunctionTests(FpgaKind kind) : FpgaFixture(kind)
     }
 
     [Test]
+    public void QueueSize_WrittenByTheByte_IsMergedWithTheRest()
+    {
+        VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();
+        Ports.WriteRegister(PortDriver.QueueRegister(0, 0, Queue.SizeLimit), 1024);
+        foreach ((uint written, int bytes, uint at, uint read) in new (uint, int, uint, uint)[] { (16, 2, 0, 16), (64, 1, 0, 64), (1, 1, 1, 64), (512, 2, 0, 512), (4, 1, 1, 1024), (1, 1, 0, 1024) })
+        {
+            driver.SetQueue(0, VirtioDriver.QueueSize + at, written, bytes);
+            Assert.That(driver.Common(VirtioDriver.QueueSize, 2), Is.EqualTo(read), $"{written} written to byte {at}, {bytes} bytes");
+        }
+    }
+
+    [Test]
     public void QueueEnable_Written_OnlyOneCounts()
     {
         VirtioDriver driver = new VirtioDriver(Ports, 0).Describe(Offered).Enable();

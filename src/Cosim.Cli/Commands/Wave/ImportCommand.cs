@@ -17,8 +17,8 @@ internal static class ImportCommand
         Option<ulong> from = new("--from") { Description = "First cycle.", HelpName = "CYCLE" };
         Option<ulong> to = new("--to") { Description = "Cycle after the last one.", HelpName = "CYCLE", DefaultValueFactory = _ => ulong.MaxValue };
         Option<string?> into = new("--output", "-o") { Description = "File to write. Default: the standard output.", HelpName = "OUT" };
-        Option<string?> gtkw = new("--save-gtkw") { Description = "Write a GTKWave save file with the same signals.", HelpName = "OUT" };
-        Option<string?> surfer = new("--save-surfer") { Description = "Write a Surfer command file (.sucl) with the same signals.", HelpName = "OUT" };
+        Option<string?> gtkw = new("--save-gtkw") { Description = "Write a GTKWave save file with the same signals; gtkwave --rcvar 'do_initial_zoom_fit yes' OUT shows all of it.", HelpName = "OUT" };
+        Option<string?> surfer = new("--save-surfer") { Description = "Write a Surfer command file (.sucl) with the same signals; surfer --command-file OUT.", HelpName = "OUT" };
         Command command = new("import", "Make the canonical form of a simulator's waveform.") { file, top, clock, reset, filter, from, to, into, gtkw, surfer };
         command.SetAction(async (result, _) =>
         {
