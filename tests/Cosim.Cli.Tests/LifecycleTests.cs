@@ -31,6 +31,26 @@ public sealed class LifecycleTests
         await hosts.CheckDiskAsync();
     }
 
+    [TestCase("flr")]
+    [TestCase("bus")]
+    public async Task HostOne_FunctionResetByItsKernel_HasItsDiskAgain(string method)
+    {
+        await using BridgedHost hosts = await BridgedHost.StartAsync(FpgaKind.Model);
+        await hosts.CheckDiskAsync();
+        string events = await hosts.Host.Shell.RequireAsync(
+            $$"""
+            function=/sys/bus/pci/devices/0000:01:00.0
+            echo 0000:01:00.0 >$function/driver/unbind
+            echo {{method}} >$function/reset_method || exit 1
+            echo 1 >$function/reset || exit 1
+            echo 0000:01:00.0 >/sys/bus/pci/drivers/virtio-pci/bind
+            cat $function/reset_method
+            """,
+            BridgedHost.Deadline);
+        Assert.That(events, Is.EqualTo(method));
+        await hosts.CheckDiskAsync();
+    }
+
     [Test]
     public async Task HostOne_FunctionDetachedAndAttached_HasItsDiskAgain()
     {
