@@ -67,12 +67,18 @@ public sealed class Soak(SoakOptions options, TextWriter output)
                 ["fault", "times", "time in all"],
                 .. faults.OrderBy(f => f.Key, StringComparer.Ordinal).Select(f => new[] { f.Key, $"{f.Value.Count}", string.Create(CultureInfo.InvariantCulture, $"{f.Value.Seconds:0.0} s") }),
             ]);
-        await output.WriteLineAsync($"descriptors {before?.Descriptors} after the first fault, {after.Descriptors} at the end; threads {before?.Threads}, {after.Threads}; resident {before?.MiB} MiB, {after.MiB} MiB");
+        await output.WriteLineAsync($"descriptors {before?.Descriptors} after the first fault, {after.Descriptors} at the end; threads {before?.Threads}, {after.Threads}; memory of its own {before?.MiB} MiB, {after.MiB} MiB");
         await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture,
             $"soak {outcome}: seed {options.Seed}, {Stopwatch.GetElapsedTime(begin).TotalMinutes:0.0} minutes, {faults.Values.Sum(f => f.Count)} faults, {loaded.Writes} acknowledged writes, {Table.Bytes(loaded.Checked)} compared"));
         return outcome == "ok" ? 0 : 1;
     }
 
-    private static (int Descriptors, int Threads, long MiB) Held() =>
-        (Directory.GetFileSystemEntries("/proc/self/fd").Length, Directory.GetFileSystemEntries("/proc/self/task").Length, Environment.WorkingSet >> 20);
+    // Of the memory only what is this process's own: the guests' is mapped, and counts as resident wherever the FPGA has touched it.
+    private static (int Descriptors, int Threads, long MiB) Held()
+    {
+        const string own = "RssAnon:";
+        string line = File.ReadLines("/proc/self/status").First(line => line.StartsWith(own, StringComparison.Ordinal));
+        long kib = long.Parse(line[own.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
+        return (Directory.GetFileSystemEntries("/proc/self/fd").Length, Directory.GetFileSystemEntries("/proc/self/task").Length, kib >> 10);
+    }
 }
