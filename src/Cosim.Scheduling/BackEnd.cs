@@ -18,6 +18,12 @@ internal sealed record BackEndDevice(
 /// <summary>A session with host 2's software: what it serves and the pool it lends (<c>hdl/BACKEND.md</c>, "Life of a back end").</summary>
 internal sealed class BackEnd
 {
+    /// <summary>VHOST_SET_CONFIG_TYPE_FRONTEND: the driver has written.</summary>
+    public const uint ByTheDriver = 0;
+
+    /// <summary>VHOST_SET_CONFIG_TYPE_MIGRATION: the driver had written, when another back end served it.</summary>
+    public const uint ByTheFrontEnd = 1;
+
     // The allocator's own memory grows with the pool: what is lent beyond this is left alone.
     private const ulong MostPoolUsed = 1UL << 30;
 
@@ -108,6 +114,11 @@ internal sealed class BackEnd
             return $"the new back end's device {index} has {device.Queues} queues; it had {former.Queues}";
         }
 
+        if (device.Configuration.Length < former.Configuration.Length)
+        {
+            return $"the new back end's device {index} has a configuration space of {device.Configuration.Length} bytes; it had {former.Configuration.Length}";
+        }
+
         ulong missing = VirtioFeatures.DeviceType(negotiated) & ~device.Features;
         return missing != 0 ? $"the new back end's device {index} lacks the negotiated features 0x{missing:X}" : null;
     }
@@ -170,11 +181,12 @@ internal sealed class BackEnd
     }
 
     /// <summary>Payload of GET_CONFIG and SET_CONFIG.</summary>
-    public static byte[] ConfigurationPayload(uint offset, ReadOnlySpan<byte> bytes)
+    public static byte[] ConfigurationPayload(uint offset, ReadOnlySpan<byte> bytes, uint flags = 0)
     {
         byte[] payload = new byte[12 + bytes.Length];
         BinaryPrimitives.WriteUInt32LittleEndian(payload, offset);
         BinaryPrimitives.WriteUInt32LittleEndian(payload.AsSpan(4), (uint)bytes.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(payload.AsSpan(8), flags);
         bytes.CopyTo(payload.AsSpan(12));
         return payload;
     }

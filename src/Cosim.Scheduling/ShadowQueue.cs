@@ -8,6 +8,12 @@ namespace Cosim.Scheduling;
 /// <summary>Who a queue tells what it cannot settle itself.</summary>
 internal interface IShadowQueueOwner
 {
+    /// <summary>
+    /// Whether host 2 may be offered chains now. It may not while it has to hear first of what the driver did before it made them available;
+    /// <see cref="ShadowQueue.OfferHeld"/> ends that.
+    /// </summary>
+    bool MayOffer { get; }
+
     /// <summary>The driver of host 1 or the back end broke the rules; the queue has stopped working.</summary>
     void QueueFailed(ShadowQueue queue, string reason);
 
@@ -61,6 +67,7 @@ internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
     // Fetch
     private bool _fetching;
     private bool _waitingForRoom;
+    private bool _held;
     private bool _notified;
     private int _batchFrom;
     private int _batchTo;
@@ -137,7 +144,7 @@ internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
         _shadow.Start(shadow, eventIdx);
         _pool = pool;
         _host!.GreatestBuffer = pool.GreatestBuffer;
-        _fetching = _draining = _waitingForRoom = _called = false;
+        _fetching = _draining = _waitingForRoom = _held = _called = false;
         _notified = true;
         _frozen = false;
         Pump();
@@ -147,9 +154,9 @@ internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
     public void Freeze()
     {
         _frozen = true;
-        if (_waitingForRoom)
+        if (_waitingForRoom || _held)
         {
-            _waitingForRoom = false;
+            _waitingForRoom = _held = false;
             EndFetch();
         }
 
@@ -164,7 +171,7 @@ internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
     {
         Running = false;
         _dma.Stopped = true;
-        _waitingForRoom = false;
+        _waitingForRoom = _held = false;
         if (!Busy)
         {
             _owner.QueueQuiet(this);
@@ -221,6 +228,16 @@ internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
         {
             _waitingForRoom = false;
             Allocate();
+        }
+    }
+
+    /// <summary>Offers what had to wait until <see cref="IShadowQueueOwner.MayOffer"/>.</summary>
+    public void OfferHeld()
+    {
+        if (_held)
+        {
+            _held = false;
+            CopyInDone();
         }
     }
 
@@ -518,6 +535,13 @@ internal sealed class ShadowQueue : IDmaClient, IHostRingOwner, IShadowRingOwner
         if (_copyInStatus != CopyStatus.Ok)
         {
             Fail($"the device-readable part of a chain cannot be read ({_copyInStatus})");
+            return;
+        }
+
+        // Not earlier: what the driver did before it made a chain available is known here only after the copies that found the chain.
+        if (!_owner.MayOffer)
+        {
+            _held = true;
             return;
         }
 

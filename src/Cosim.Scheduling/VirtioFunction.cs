@@ -37,15 +37,14 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private readonly Action<string> _report;
     private readonly Action<string> _backEndLost;
     private readonly Action _poolFreed;
-    private readonly byte[] _configuration = new byte[256];
+    private readonly DeviceConfiguration _configuration = new();
 
     private BackEnd? _backEnd;
     private BackEndDevice? _device;
     private ulong _driverFeatures;
     private BackEnd? _connecting;
-    private int _writtenFrom = int.MaxValue;
-    private int _writtenTo;
     private bool _tellingWrites;
+    private int _untoldWrites;
     private bool _readingConfiguration;
     private int _generation;
     private bool _driverOk;
@@ -122,7 +121,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
 
                 ForgetPool();
                 _backEnd = backEnd;
-                await Attach(generation);
+                await Attach(generation, again: true);
             });
         }
     }
@@ -224,15 +223,14 @@ internal sealed class VirtioFunction : IShadowQueueOwner
 
         Span<byte> bytes = stackalloc byte[4];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
-        bytes[..size].CopyTo(_configuration.AsSpan(offset));
+        _configuration.Write(offset, bytes[..size]);
         WriteConfiguration(offset, size);
 
-        // However fast the driver writes, one message at a time tells the back end of all that has changed.
-        _writtenFrom = Math.Min(_writtenFrom, offset);
-        _writtenTo = Math.Max(_writtenTo, offset + size);
+        // However fast the driver writes, one turn at a time tells the back end of all that has changed.
         if (!_tellingWrites)
         {
             _tellingWrites = true;
+            _untoldWrites++;
             InOrder(TellConfigurationWritten);
         }
     }
@@ -255,6 +253,8 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             queue.RetryPool();
         }
     }
+
+    bool IShadowQueueOwner.MayOffer => _untoldWrites == 0;
 
     void IShadowQueueOwner.QueueFailed(ShadowQueue queue, string reason) => Fail($"queue {queue.Index}: {reason}");
 
@@ -339,6 +339,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         _driverOk = false;
         _failed = false;
         _resetting = true;
+        _configuration.ForgetWritten();
         foreach (ShadowQueue queue in _queues)
         {
             _rings[queue.Index].Resetting = false;
@@ -363,21 +364,50 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
     }
 
+    // A request that the driver made available after it wrote is to meet a device that has heard of the write.
     private async Task TellConfigurationWritten(int generation)
     {
         _tellingWrites = false;
-        (int from, int to) = (_writtenFrom, _writtenTo);
-        (_writtenFrom, _writtenTo) = (int.MaxValue, 0);
-        if (_backEnd is { } backEnd)
+        try
         {
-            byte[] payload = BackEnd.ConfigurationPayload((uint)from, _configuration.AsSpan(from, to - from));
-            byte[] reply = await backEnd.Link.Request(_index, MailboxRequest.SetConfig, payload, 8);
-            ulong error = BinaryPrimitives.ReadUInt64LittleEndian(reply);
-            if (error != 0)
+            bool refused = false;
+            foreach (ConfigurationBytes written in _configuration.TakeUntold())
             {
-                _report($"function {_index}: the back end refused a write of its configuration space with error {error}");
+                refused |= _backEnd is { } backEnd && !await TrySetConfiguration(backEnd, written, BackEnd.ByTheDriver);
+            }
+
+            if (refused && _backEnd is { } refusing && await UpdateConfiguration(refusing))
+            {
+                WriteRegister(RegisterMap.Function.Control, ConfigChanged);
             }
         }
+        finally
+        {
+            _untoldWrites--;
+        }
+
+        if (_untoldWrites == 0)
+        {
+            foreach (ShadowQueue queue in _queues)
+            {
+                queue.OfferHeld();
+            }
+        }
+    }
+
+    private async Task<bool> TrySetConfiguration(BackEnd backEnd, ConfigurationBytes written, uint flags)
+    {
+        byte[] payload = BackEnd.ConfigurationPayload((uint)written.Offset, written.Bytes, flags);
+        byte[] reply = await backEnd.Link.Request(_index, MailboxRequest.SetConfig, payload, 8);
+        ulong error = BinaryPrimitives.ReadUInt64LittleEndian(reply);
+        if (error == 0)
+        {
+            return true;
+        }
+
+        _configuration.Refused(written);
+        _report($"function {_index}: the back end refused a write of its configuration space with error {error}");
+        return false;
     }
 
     private async Task ReadConfiguration(int generation)
@@ -385,11 +415,17 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         _readingConfiguration = false;
         if (_backEnd is { } backEnd)
         {
-            byte[] bytes = await BackEnd.ReadConfiguration(backEnd.Link, _index, _device!.Configuration.Length);
-            bytes.CopyTo(_configuration, 0);
-            WriteConfiguration(0, bytes.Length);
+            _ = await UpdateConfiguration(backEnd);
             WriteRegister(RegisterMap.Function.Control, ConfigChanged);
         }
+    }
+
+    // Shows host 1 what the device says; whether that is a change.
+    private async Task<bool> UpdateConfiguration(BackEnd backEnd)
+    {
+        bool changed = _configuration.Update(await BackEnd.ReadConfiguration(backEnd.Link, _index, _configuration.Length));
+        WriteConfiguration(0, _configuration.Length);
+        return changed;
     }
 
     private async Task Start()
@@ -427,7 +463,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             }
         }
 
-        await Attach(generation);
+        await Attach(generation, again: false);
     }
 
     private void StartLater(ShadowQueue queue)
@@ -479,22 +515,42 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
     }
 
-    private async Task Attach(int generation)
+    // Step 3 of a back end's life; again: for a back end that has taken the place of another one.
+    private async Task Attach(int generation, bool again)
     {
-        if (_backEnd is not { } backEnd || !_driverOk || generation != _generation || _failed)
+        if (_backEnd is not { } backEnd)
         {
             return;
         }
 
-        if (backEnd.Mismatch(_index, _device!, _driverFeatures) is { } mismatch)
+        bool inUse = _driverOk && !_toStart && generation == _generation && !_failed;
+        if (backEnd.Mismatch(_index, _device!, inUse ? _driverFeatures : 0) is { } mismatch)
         {
-            Fail(mismatch);
+            if (inUse)
+            {
+                Fail(mismatch);
+            }
+
             return;
         }
 
-        ulong features = VirtioFeatures.DeviceType(_driverFeatures) | VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures
-            | (HasEventIdx(backEnd) ? VirtioFeatures.RingEventIdx : 0);
-        await backEnd.Link.Command(_index, MailboxRequest.SetFeatures, BackEnd.U64(features));
+        if (inUse)
+        {
+            ulong features = VirtioFeatures.DeviceType(_driverFeatures) | VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures
+                | (HasEventIdx(backEnd) ? VirtioFeatures.RingEventIdx : 0);
+            await backEnd.Link.Command(_index, MailboxRequest.SetFeatures, BackEnd.U64(features));
+        }
+
+        if (again)
+        {
+            await TellAgain(backEnd);
+        }
+
+        if (!inUse || generation != _generation || _failed)
+        {
+            return;
+        }
+
         foreach (ShadowQueue queue in _queues)
         {
             if (queue.Running && !await SetUp(backEnd, queue))
@@ -513,6 +569,23 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
 
         await backEnd.Link.Command(_index, MailboxRequest.SetStatus, BackEnd.U64((ulong)(VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk)));
+    }
+
+    // A new back end hears of what the driver has switched, and host 1 of what is different now.
+    private async Task TellAgain(BackEnd backEnd)
+    {
+        foreach (ConfigurationBytes written in _configuration.Written())
+        {
+            if (!await TrySetConfiguration(backEnd, written, BackEnd.ByTheFrontEnd) && _driverOk)
+            {
+                Fail("the new back end does not take what the driver has written to the configuration space");
+            }
+        }
+
+        if (await UpdateConfiguration(backEnd))
+        {
+            WriteRegister(RegisterMap.Function.Control, ConfigChanged);
+        }
     }
 
     private bool HasEventIdx(BackEnd backEnd) => (backEnd.Devices[_index].Features & VirtioFeatures.RingEventIdx) != 0;
@@ -686,7 +759,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             WriteRegister(RegisterMap.Function.Queue + ((uint)q * 0x40) + RegisterMap.Queue.SizeLimit, limit);
         }
 
-        device.Configuration.CopyTo(_configuration, 0);
+        _configuration.Describe(device.Configuration);
         WriteConfiguration(0, device.Configuration.Length);
     }
 
@@ -694,7 +767,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     {
         for (int word = offset & ~3; word < offset + length; word += 4)
         {
-            WriteRegister(RegisterMap.Function.DeviceConfig + (uint)word, BinaryPrimitives.ReadUInt32LittleEndian(_configuration.AsSpan(word)));
+            WriteRegister(RegisterMap.Function.DeviceConfig + (uint)word, BinaryPrimitives.ReadUInt32LittleEndian(_configuration.Bytes[word..]));
         }
     }
 

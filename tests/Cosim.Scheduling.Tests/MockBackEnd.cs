@@ -71,6 +71,12 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public ulong LastSetFeatures { get; private set; }
 
+    /// <summary>Flags of the last SET_CONFIG.</summary>
+    public uint LastSetConfigFlags { get; private set; }
+
+    /// <summary>Bytes of <see cref="Configuration"/> that are offered.</summary>
+    public uint ConfigurationSize { get; set; } = 60;
+
     public byte[] Configuration { get; } = [.. Enumerable.Range(0, 60).Select(i => (byte)i)];
 
     /// <summary>Starts the session and waits until the link is up.</summary>
@@ -392,7 +398,7 @@ public sealed class MockBackEnd : IAsyncDisposable
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(4), 0x01800001);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(8), 0x11001AF4);
                 BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(12), QueueSizeLimit);
-                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(16), (uint)Configuration.Length);
+                BinaryPrimitives.WriteUInt32LittleEndian(device.AsSpan(16), ConfigurationSize);
                 return device;
             case MailboxRequest.GetFeatures:
                 return BitConverter.GetBytes(Features);
@@ -406,6 +412,7 @@ public sealed class MockBackEnd : IAsyncDisposable
             case MailboxRequest.SetConfig when RefusesConfigurationWrites:
                 return BitConverter.GetBytes(22UL);
             case MailboxRequest.SetConfig:
+                LastSetConfigFlags = BinaryPrimitives.ReadUInt32LittleEndian(payload.AsSpan(8));
                 payload.AsSpan(12).CopyTo(Configuration.AsSpan((int)index));
                 return ok;
             case MailboxRequest.SetVringNum:
