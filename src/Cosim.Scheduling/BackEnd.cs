@@ -11,9 +11,10 @@ namespace Cosim.Scheduling;
 /// <param name="Subsystem">Subsystem vendor in 15:0, subsystem in 31:16.</param>
 /// <param name="QueueSizeLimit">Greatest queue size.</param>
 /// <param name="Features">Feature bits.</param>
+/// <param name="HasState">It gives the front end its state to keep, and takes it again.</param>
 /// <param name="Configuration">Device configuration space.</param>
 internal sealed record BackEndDevice(
-    VirtioDeviceId DeviceId, int Queues, uint ClassRevision, uint Subsystem, uint QueueSizeLimit, ulong Features, byte[] Configuration);
+    VirtioDeviceId DeviceId, int Queues, uint ClassRevision, uint Subsystem, uint QueueSizeLimit, ulong Features, bool HasState, byte[] Configuration);
 
 /// <summary>A session with host 2's software: what it serves and the pool it lends (<c>hdl/BACKEND.md</c>, "Life of a back end").</summary>
 internal sealed class BackEnd
@@ -163,9 +164,10 @@ internal sealed class BackEnd
             throw new BackEndException($"device {device} has protocol features 0x{protocol:X}; needed are 0x{VhostUserProtocolFeatures.Required:X}");
         }
 
-        await link.Command(device, MailboxRequest.SetProtocolFeatures, U64(VhostUserProtocolFeatures.Required));
+        await link.Command(device, MailboxRequest.SetProtocolFeatures, U64(protocol & (VhostUserProtocolFeatures.Required | VhostUserProtocolFeatures.DeviceState)));
+        bool hasState = (protocol & VhostUserProtocolFeatures.DeviceState) != 0;
         byte[] configuration = await ReadConfiguration(link, device, (int)configurationSize);
-        return new BackEndDevice((VirtioDeviceId)type, queues, U32(about, 4), U32(about, 8), queueSize, features, configuration);
+        return new BackEndDevice((VirtioDeviceId)type, queues, U32(about, 4), U32(about, 8), queueSize, features, hasState, configuration);
     }
 
     /// <summary>Reads a device's configuration space (GET_CONFIG).</summary>

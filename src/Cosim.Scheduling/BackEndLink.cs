@@ -20,12 +20,19 @@ public sealed class BackEndException : Exception
 /// <remarks>Owned by the bridge's thread; its tasks end there.</remarks>
 internal sealed class BackEndLink
 {
+    // A back end has few messages of its own out at a time; one that takes no reply is not kept replies for without end.
+    private const int MostReplies = 256;
+    private const ulong Unsupported = 95;
+
     private readonly ManagementPort _port;
     private readonly TimeProvider _time;
     private readonly TimeSpan _timeout;
     private readonly Queue<Pending> _waiting = new();
+    private readonly Queue<(MailboxHeader Header, ulong Status)> _replies = new();
     private Pending? _current;
     private bool _mailboxFull;
+    private int _reading;
+    private bool _callWhenRead;
     private long _deadline;
 
     public BackEndLink(ManagementPort port, TimeSpan timeout, TimeProvider time)
@@ -37,6 +44,9 @@ internal sealed class BackEndLink
 
     /// <summary>Told when the back end says that a device's configuration space has changed.</summary>
     public Action<uint>? ConfigurationChanged { get; set; }
+
+    /// <summary>Given a part of a device's state; says 0 or the error that the back end is answered.</summary>
+    public Func<uint, ReadOnlyMemory<byte>, ulong>? StateReceived { get; set; }
 
     /// <summary>Told when the back end broke the protocol or fell silent.</summary>
     public Action<string>? Lost { get; set; }
@@ -83,6 +93,7 @@ internal sealed class BackEndLink
     {
         List<Pending> pending = [.. _waiting];
         _waiting.Clear();
+        _replies.Clear();
         if (_current is not null)
         {
             pending.Insert(0, _current);
@@ -90,6 +101,7 @@ internal sealed class BackEndLink
         }
 
         _mailboxFull = false;
+        _callWhenRead = false;
         foreach (Pending one in pending)
         {
             one.Done.SetException(new BackEndException($"{one.Request} for device {one.Device}: {reason}"));
@@ -113,9 +125,17 @@ internal sealed class BackEndLink
         SendNext();
     }
 
+    /// <summary>Host 2 has something to post and has found its mailbox full: it is called when that is empty.</summary>
+    public void CallWhenEmpty()
+    {
+        _callWhenRead = true;
+        CallIfEmpty();
+    }
+
     /// <summary>Host 2 has posted a message of <paramref name="length"/> bytes: reads it, empties the mailbox and acts on it.</summary>
     public async Task Posted(uint length)
     {
+        _reading++;
         byte[] message = new byte[(length + 3) & ~3u];
         List<Task<uint>> words = [];
         for (uint offset = 0; offset < message.Length; offset += 4)
@@ -130,12 +150,23 @@ internal sealed class BackEndLink
         }
 
         _port.WriteRegister(RegisterMap.Management.H2fControl, 0);
-        Received(message.AsSpan(0, (int)length));
+        _reading--;
+        CallIfEmpty();
+        Received(message.AsMemory(0, (int)length));
     }
 
-    private void Received(ReadOnlySpan<byte> message)
+    private void CallIfEmpty()
     {
-        if (!MailboxHeader.TryRead(message, out MailboxHeader header))
+        if (_callWhenRead && _reading == 0)
+        {
+            _callWhenRead = false;
+            _port.Interrupt(1, 0, 0);
+        }
+    }
+
+    private void Received(ReadOnlyMemory<byte> message)
+    {
+        if (!MailboxHeader.TryRead(message.Span, out MailboxHeader header))
         {
             Report?.Invoke($"mailbox message of {message.Length} bytes with a bad header");
             return;
@@ -146,6 +177,10 @@ internal sealed class BackEndLink
             if ((uint)header.Request == MailboxHeader.ConfigChange)
             {
                 ConfigurationChanged?.Invoke(header.Device);
+            }
+            else if ((uint)header.Request == MailboxHeader.DeviceState)
+            {
+                Reply(header, StateReceived?.Invoke(header.Device, message.Slice(MailboxHeader.Bytes, (int)header.Size)) ?? Unsupported);
             }
             else
             {
@@ -164,7 +199,7 @@ internal sealed class BackEndLink
 
         _current = null;
         StartClock();
-        ReadOnlySpan<byte> payload = message.Slice(MailboxHeader.Bytes, (int)header.Size);
+        ReadOnlySpan<byte> payload = message.Span.Slice(MailboxHeader.Bytes, (int)header.Size);
         if (payload.Length == pending.ReplySize)
         {
             pending.Done.SetResult(payload.ToArray());
@@ -183,25 +218,54 @@ internal sealed class BackEndLink
         SendNext();
     }
 
-    private void SendNext()
+    private void Reply(in MailboxHeader header, ulong status)
     {
-        if (_current is not null || _mailboxFull || !_waiting.TryDequeue(out Pending? pending))
+        if ((header.Flags & MailboxHeader.NeedReply) == 0)
         {
             return;
         }
 
-        _current = pending;
+        if (_replies.Count == MostReplies)
+        {
+            Lost?.Invoke($"host 2 does not take the replies to its messages from its mailbox: {MostReplies} wait");
+            return;
+        }
+
+        _replies.Enqueue((header, status));
+        SendNext();
+    }
+
+    private void SendNext()
+    {
+        if (_mailboxFull)
+        {
+            return;
+        }
+
+        if (_replies.TryDequeue(out (MailboxHeader Header, ulong Status) reply))
+        {
+            Put(reply.Header.Request, MailboxHeader.Reply, reply.Header.Device, BackEnd.U64(reply.Status));
+        }
+        else if (_current is null && _waiting.TryDequeue(out Pending? pending))
+        {
+            _current = pending;
+            StartClock();
+            Put(pending.Request, MailboxHeader.NeedReply, (uint)pending.Device, pending.Payload);
+        }
+    }
+
+    private void Put(MailboxRequest request, uint flags, uint device, ReadOnlySpan<byte> payload)
+    {
         _mailboxFull = true;
-        StartClock();
-        byte[] message = new byte[MailboxHeader.Bytes + ((pending.Payload.Length + 3) & ~3)];
-        new MailboxHeader(pending.Request, MailboxHeader.Version | MailboxHeader.NeedReply, (uint)pending.Payload.Length, (uint)pending.Device).Write(message);
-        pending.Payload.CopyTo(message, MailboxHeader.Bytes);
+        byte[] message = new byte[MailboxHeader.Bytes + ((payload.Length + 3) & ~3)];
+        new MailboxHeader(request, MailboxHeader.Version | flags, (uint)payload.Length, device).Write(message);
+        payload.CopyTo(message.AsSpan(MailboxHeader.Bytes));
         for (int offset = 0; offset < message.Length; offset += 4)
         {
             _port.WriteRegister(RegisterMap.Management.F2hData + (uint)offset, BinaryPrimitives.ReadUInt32LittleEndian(message.AsSpan(offset)));
         }
 
-        _port.WriteRegister(RegisterMap.Management.F2hControl, (uint)(MailboxHeader.Bytes + pending.Payload.Length));
+        _port.WriteRegister(RegisterMap.Management.F2hControl, (uint)(MailboxHeader.Bytes + payload.Length));
         _port.Interrupt(1, 0, 0);
     }
 

@@ -8,6 +8,9 @@ namespace Cosim.Scheduling;
 internal sealed class VirtioFpga
 {
     private const int MostRecalls = 3;
+    private const ulong Invalid = 22;
+    private const uint Ready = 1;
+    private const uint WaitsForMailbox = 2;
 
     private static readonly TimeSpan s_stable = TimeSpan.FromSeconds(10);
 
@@ -22,6 +25,7 @@ internal sealed class VirtioFpga
     private long _opened;
     private int _recalls;
     private int _session;
+    private bool _inSession;
     private bool _abandoned;
     private bool _lost;
 
@@ -46,6 +50,16 @@ internal sealed class VirtioFpga
                 }
 
                 _functions![device].ConfigurationChanged();
+            },
+            StateReceived = (device, part) =>
+            {
+                if (_backEnd is null || device >= (uint)_backEnd.Devices.Count)
+                {
+                    report($"the back end gives a state of device {device}, which it does not serve");
+                    return Invalid;
+                }
+
+                return _functions![device].StateReceived(part.Span);
             },
         };
         _functions = new VirtioFunction[options.Fpga.Functions];
@@ -107,8 +121,11 @@ internal sealed class VirtioFpga
             case RegisterMap.Opcode.Mailbox:
                 _ = _link.Posted(e.Word4);
                 break;
+            case RegisterMap.Opcode.Backend when _inSession && e.Word3 == (Ready | WaitsForMailbox):
+                _link.CallWhenEmpty();
+                break;
             case RegisterMap.Opcode.Backend:
-                Session((e.Word3 & 1) != 0);
+                Session((e.Word3 & Ready) != 0);
                 break;
             case RegisterMap.Opcode.Flr:
                 if (e.Port == 1)
@@ -131,6 +148,7 @@ internal sealed class VirtioFpga
         if (ready)
         {
             _port.WriteRegister(RegisterMap.Management.BeStatus, 1);
+            _inSession = true;
             _ = OpenSession(++_session);
         }
     }
@@ -200,6 +218,7 @@ internal sealed class VirtioFpga
     private void CloseSession(string reason)
     {
         _session++;
+        _inSession = false;
         _backEnd = null;
         foreach (VirtioFunction function in _functions)
         {

@@ -14,7 +14,7 @@ namespace Cosim.Scheduling;
 /// What concerns host 1 alone (stopping, the end of a reset) happens at once; what needs host 2's answers is done in order, one after the
 /// other, in <see cref="InOrder"/>. Each reset begins a new generation; work of an older one stops at its next step.
 /// </remarks>
-internal sealed class VirtioFunction : IShadowQueueOwner
+internal sealed partial class VirtioFunction : IShadowQueueOwner
 {
     private const uint NeedsReset = 1;
     private const uint ResetAck = 2;
@@ -37,20 +37,17 @@ internal sealed class VirtioFunction : IShadowQueueOwner
     private readonly Action<string> _report;
     private readonly Action<string> _backEndLost;
     private readonly Action _poolFreed;
-    private readonly DeviceConfiguration _configuration = new();
 
     private BackEnd? _backEnd;
     private BackEndDevice? _device;
     private ulong _driverFeatures;
     private BackEnd? _connecting;
-    private bool _tellingWrites;
-    private int _untoldWrites;
-    private bool _readingConfiguration;
     private int _generation;
     private bool _driverOk;
     private bool _resetting;
     private bool _failed;
     private bool _attached;
+    private int _attachedGeneration;
     private bool _toRelease;
     private bool _toStart;
     private bool _starting;
@@ -132,6 +129,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         _connecting = null;
         _backEnd = null;
         _attached = false;
+        _stateParts.Clear();
         foreach (ShadowQueue queue in _queues)
         {
             queue.Freeze();
@@ -207,41 +205,6 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         if (queue < (uint)_queues.Length)
         {
             _queues[queue].Call();
-        }
-    }
-
-    /// <summary>The driver wrote a field of the device configuration space.</summary>
-    /// <param name="offset">Offset in bytes.</param>
-    /// <param name="size">1, 2 or 4 bytes.</param>
-    /// <param name="value">Value.</param>
-    public void ConfigurationWritten(int offset, int size, uint value)
-    {
-        if (_device is null || size is not (1 or 2 or 4) || offset + size > _device.Configuration.Length)
-        {
-            return;
-        }
-
-        Span<byte> bytes = stackalloc byte[4];
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
-        _configuration.Write(offset, bytes[..size]);
-        WriteConfiguration(offset, size);
-
-        // However fast the driver writes, one turn at a time tells the back end of all that has changed.
-        if (!_tellingWrites)
-        {
-            _tellingWrites = true;
-            _untoldWrites++;
-            InOrder(TellConfigurationWritten);
-        }
-    }
-
-    /// <summary>The back end says that the device configuration space has changed.</summary>
-    public void ConfigurationChanged()
-    {
-        if (!_readingConfiguration)
-        {
-            _readingConfiguration = true;
-            InOrder(ReadConfiguration);
         }
     }
 
@@ -340,6 +303,7 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         _failed = false;
         _resetting = true;
         _configuration.ForgetWritten();
+        _state = null;
         foreach (ShadowQueue queue in _queues)
         {
             _rings[queue.Index].Resetting = false;
@@ -362,70 +326,6 @@ internal sealed class VirtioFunction : IShadowQueueOwner
             _starting = true;
             InOrder(_ => Start());
         }
-    }
-
-    // A request that the driver made available after it wrote is to meet a device that has heard of the write.
-    private async Task TellConfigurationWritten(int generation)
-    {
-        _tellingWrites = false;
-        try
-        {
-            bool refused = false;
-            foreach (ConfigurationBytes written in _configuration.TakeUntold())
-            {
-                refused |= _backEnd is { } backEnd && !await TrySetConfiguration(backEnd, written, BackEnd.ByTheDriver);
-            }
-
-            if (refused && _backEnd is { } refusing && await UpdateConfiguration(refusing))
-            {
-                WriteRegister(RegisterMap.Function.Control, ConfigChanged);
-            }
-        }
-        finally
-        {
-            _untoldWrites--;
-        }
-
-        if (_untoldWrites == 0)
-        {
-            foreach (ShadowQueue queue in _queues)
-            {
-                queue.OfferHeld();
-            }
-        }
-    }
-
-    private async Task<bool> TrySetConfiguration(BackEnd backEnd, ConfigurationBytes written, uint flags)
-    {
-        byte[] payload = BackEnd.ConfigurationPayload((uint)written.Offset, written.Bytes, flags);
-        byte[] reply = await backEnd.Link.Request(_index, MailboxRequest.SetConfig, payload, 8);
-        ulong error = BinaryPrimitives.ReadUInt64LittleEndian(reply);
-        if (error == 0)
-        {
-            return true;
-        }
-
-        _configuration.Refused(written);
-        _report($"function {_index}: the back end refused a write of its configuration space with error {error}");
-        return false;
-    }
-
-    private async Task ReadConfiguration(int generation)
-    {
-        _readingConfiguration = false;
-        if (_backEnd is { } backEnd)
-        {
-            _ = await UpdateConfiguration(backEnd);
-            WriteRegister(RegisterMap.Function.Control, ConfigChanged);
-        }
-    }
-
-    // Shows host 1 what the device says; whether that is a change.
-    private async Task<bool> UpdateConfiguration(BackEnd backEnd)
-    {
-        bool changed = _configuration.Update(await BackEnd.ReadConfiguration(backEnd.Link, _index, _configuration.Length));
-        WriteConfiguration(0, _configuration.Length);
-        return changed;
     }
 
     private async Task Start()
@@ -543,6 +443,11 @@ internal sealed class VirtioFunction : IShadowQueueOwner
 
         if (again)
         {
+            if (inUse && _state is { } state)
+            {
+                await RestoreState(backEnd, state);
+            }
+
             await TellAgain(backEnd);
         }
 
@@ -560,6 +465,8 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
 
         _attached = true;
+        _attachedGeneration = generation;
+        _stateParts.Clear();
         foreach (ShadowQueue queue in _queues)
         {
             if (_rings[queue.Index].Allocated)
@@ -569,23 +476,6 @@ internal sealed class VirtioFunction : IShadowQueueOwner
         }
 
         await backEnd.Link.Command(_index, MailboxRequest.SetStatus, BackEnd.U64((ulong)(VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk)));
-    }
-
-    // A new back end hears of what the driver has switched, and host 1 of what is different now.
-    private async Task TellAgain(BackEnd backEnd)
-    {
-        foreach (ConfigurationBytes written in _configuration.Written())
-        {
-            if (!await TrySetConfiguration(backEnd, written, BackEnd.ByTheFrontEnd) && _driverOk)
-            {
-                Fail("the new back end does not take what the driver has written to the configuration space");
-            }
-        }
-
-        if (await UpdateConfiguration(backEnd))
-        {
-            WriteRegister(RegisterMap.Function.Control, ConfigChanged);
-        }
     }
 
     private bool HasEventIdx(BackEnd backEnd) => (backEnd.Devices[_index].Features & VirtioFeatures.RingEventIdx) != 0;
@@ -761,14 +651,6 @@ internal sealed class VirtioFunction : IShadowQueueOwner
 
         _configuration.Describe(device.Configuration);
         WriteConfiguration(0, device.Configuration.Length);
-    }
-
-    private void WriteConfiguration(int offset, int length)
-    {
-        for (int word = offset & ~3; word < offset + length; word += 4)
-        {
-            WriteRegister(RegisterMap.Function.DeviceConfig + (uint)word, BinaryPrimitives.ReadUInt32LittleEndian(_configuration.Bytes[word..]));
-        }
     }
 
     // A shorter ring serves too: chains wait for their places in it.

@@ -56,6 +56,9 @@ public enum MailboxRequest : uint
 
     /// <summary>GET_DEVICE: type, queues, PCI class and subsystem.</summary>
     GetDevice = 0x1002,
+
+    /// <summary>SET_DEVICE_STATE: a part of the state that was kept of a device.</summary>
+    SetDeviceState = 0x1003,
 }
 
 /// <summary>Protocol features of vhost-user that both sides need (<c>hdl/BACKEND.md</c>).</summary>
@@ -63,6 +66,9 @@ public static class VhostUserProtocolFeatures
 {
     /// <summary>MQ (0), REPLY_ACK (3), CONFIG (9), RESET_DEVICE (13) and STATUS (16).</summary>
     public const ulong Required = (1UL << 0) | (1UL << 3) | (1UL << 9) | (1UL << 13) | (1UL << 16);
+
+    /// <summary>VHOST_USER_PROTOCOL_F_DEVICE_STATE: the front end keeps a state for the device.</summary>
+    public const ulong DeviceState = 1UL << 19;
 }
 
 /// <summary>Header of a mailbox message: 16 bytes, little-endian (<c>hdl/BACKEND.md</c>).</summary>
@@ -87,8 +93,11 @@ public readonly record struct MailboxHeader(MailboxRequest Request, uint Flags, 
     /// <summary>NEED_REPLY flag.</summary>
     public const uint NeedReply = 1 << 3;
 
-    /// <summary>CONFIG_CHANGE_MSG: the number of the one message that a back end sends on its own.</summary>
+    /// <summary>CONFIG_CHANGE_MSG: a message that a back end sends on its own.</summary>
     public const uint ConfigChange = 2;
+
+    /// <summary>DEVICE_STATE_MSG: a message that a back end sends on its own, with a part of a device's state; it is answered.</summary>
+    public const uint DeviceState = 0x1004;
 
     /// <summary>Whether <see cref="Reply"/> is set.</summary>
     public bool IsReply => (Flags & Reply) != 0;

@@ -24,6 +24,7 @@ public sealed class MockBackEnd : IAsyncDisposable
     private readonly SemaphoreSlim _mailbox = new(1);
     private bool _disposed;
     private readonly Dictionary<(uint Device, uint Queue), Ring> _rings = [];
+    private readonly DeviceStateParts _state = new();
     private Task _loop = Task.CompletedTask;
 
     public MockBackEnd(Bridge bridge) => _bridge = bridge;
@@ -31,6 +32,8 @@ public sealed class MockBackEnd : IAsyncDisposable
     public Bridge Bridge => _bridge;
 
     public ulong Features { get; set; } = VirtioFeatures.Version1 | VirtioFeatures.VhostUserProtocolFeatures | VirtioFeatures.RingEventIdx | 0x20;
+
+    public ulong ProtocolFeatures { get; set; } = VhostUserProtocolFeatures.Required;
 
     public ulong OfferedPool { get; set; } = Pool;
 
@@ -62,6 +65,17 @@ public sealed class MockBackEnd : IAsyncDisposable
     public bool Reannounces { get; set; }
 
     public bool RefusesConfigurationWrites { get; set; }
+
+    public bool RefusesState { get; set; }
+
+    /// <summary>The state that it got back last.</summary>
+    public byte[]? RestoredState { get; private set; }
+
+    /// <summary>What its own messages were answered.</summary>
+    public IList<(uint Request, uint Device, ulong Status)> Replies { get; } = [];
+
+    /// <summary>How often it was called without a message.</summary>
+    public int EmptyCalls { get; private set; }
 
     /// <summary>What becomes of a chain: bytes for the writable part, or null to keep the chain.</summary>
     public Func<MockRequest, byte[]?>? Serve { get; set; }
@@ -332,6 +346,7 @@ public sealed class MockBackEnd : IAsyncDisposable
         uint length = await ReadBar(RegisterMap.BackEnd.F2hStatus);
         if (length == 0)
         {
+            EmptyCalls++;
             if (Reannounces && (await ReadBar(RegisterMap.BackEnd.Control) == 0 || (await ReadBar(RegisterMap.BackEnd.Status) & 1) == 0))
             {
                 await WriteBar(RegisterMap.BackEnd.Control, 1);
@@ -343,6 +358,12 @@ public sealed class MockBackEnd : IAsyncDisposable
         byte[] message = (await _bridge.ReadMemory(1, 0, 0, RegisterMap.BackEnd.F2hData, (int)length)).Data;
         await WriteBar(RegisterMap.BackEnd.F2hAck, 1);
         Assert.That(MailboxHeader.TryRead(message, out MailboxHeader header), Is.True);
+        if (header.IsReply)
+        {
+            Replies.Add(((uint)header.Request, header.Device, BinaryPrimitives.ReadUInt64LittleEndian(message.AsSpan(MailboxHeader.Bytes))));
+            return;
+        }
+
         Requests.Add(header.Request);
         if (Mute)
         {
@@ -376,6 +397,19 @@ public sealed class MockBackEnd : IAsyncDisposable
         }
     }
 
+    /// <summary>Gives the front end a part of a device's state to keep, and waits for its reply.</summary>
+    public async Task<ulong> KeepPart(uint device, byte[] part)
+    {
+        int before = Replies.Count;
+        byte[] message = new byte[MailboxHeader.Bytes + part.Length];
+        new MailboxHeader((MailboxRequest)MailboxHeader.DeviceState, MailboxHeader.Version | MailboxHeader.NeedReply, (uint)part.Length, device).Write(message);
+        part.CopyTo(message, MailboxHeader.Bytes);
+        await Post(message);
+        await WaitFor(() => Replies.Count > before);
+        Assert.That((Replies[before].Request, Replies[before].Device), Is.EqualTo((MailboxHeader.DeviceState, device)));
+        return Replies[before].Status;
+    }
+
     private async Task<byte[]> Answer(MailboxHeader header, byte[] payload)
     {
         uint index = payload.Length >= 4 ? BinaryPrimitives.ReadUInt32LittleEndian(payload) : 0;
@@ -403,7 +437,13 @@ public sealed class MockBackEnd : IAsyncDisposable
             case MailboxRequest.GetFeatures:
                 return BitConverter.GetBytes(Features);
             case MailboxRequest.GetProtocolFeatures:
-                return BitConverter.GetBytes(VhostUserProtocolFeatures.Required);
+                return BitConverter.GetBytes(ProtocolFeatures);
+            case MailboxRequest.SetDeviceState when RefusesState:
+                return BitConverter.GetBytes(22UL);
+            case MailboxRequest.SetDeviceState:
+                Assert.That(_state.TryAdd(payload.AsSpan(0, (int)header.Size), out byte[]? state), Is.True);
+                RestoredState = state ?? RestoredState;
+                return ok;
             case MailboxRequest.GetConfig:
                 return [.. payload[..12], .. Configuration.AsSpan((int)index, (int)value)];
             case MailboxRequest.SetFeatures:
