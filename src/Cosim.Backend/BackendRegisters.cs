@@ -16,7 +16,7 @@ public static class BackendRegisters
     /// <summary>VECTORS.</summary>
     public const uint Vectors = 0x000C;
 
-    /// <summary>CONTROL: bit 0, host 2's software is ready.</summary>
+    /// <summary>CONTROL: bit 0, host 2's software is ready; bit 1, it waits until the host-to-FPGA mailbox is empty.</summary>
     public const uint Control = 0x0010;
 
     /// <summary>F2H_STATUS: bytes in the FPGA-to-host mailbox.</summary>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers.Binary;
+using Cosim.Backend.Internal;
 using Cosim.VfioUser;
 using Cosim.Virtio;
 
@@ -13,7 +14,6 @@ public sealed class BackendSession : IDisposable
     private const ulong AlwaysOffered = VirtioFeatures.Version1 | VirtioFeatures.RingEventIdx | VirtioFeatures.RingIndirectDesc | VirtioFeatures.VhostUserProtocolFeatures;
     private const ulong NotSupported = 95;
     private const ulong Invalid = 22;
-    private const int PostPatienceMilliseconds = 10_000;
 
     private readonly EventLoop _loop;
     private readonly IEndpoint _endpoint;
@@ -22,7 +22,9 @@ public sealed class BackendSession : IDisposable
     private readonly List<EventRegistration> _registrations = [];
     private readonly byte[] _request = new byte[BackendRegisters.MailboxSize];
     private readonly byte[] _reply = new byte[BackendRegisters.MailboxSize];
+    private readonly Outbox _outbox;
     private bool _started;
+    private bool _open;
 
     /// <summary>Prepares a session; <see cref="Start"/> begins it.</summary>
     /// <param name="loop">Runs it.</param>
@@ -35,6 +37,7 @@ public sealed class BackendSession : IDisposable
         _loop = loop;
         _endpoint = endpoint;
         _report = report;
+        _outbox = new Outbox(loop, endpoint);
         _slots = new Slot[devices.Count];
         for (int device = 0; device < _slots.Length; device++)
         {
@@ -55,6 +58,7 @@ public sealed class BackendSession : IDisposable
                 Watch(1 + (slot.Number * queuesPerDevice) + queue.Index, () => slot.Serve(queue));
             }
 
+            slot.KeepState();
             slot.Device.Attach(_loop, () => SendConfigurationChange(slot.Number));
         }
 
@@ -75,6 +79,9 @@ public sealed class BackendSession : IDisposable
         {
             slot.StopAll();
         }
+
+        _open = false;
+        _outbox.Dispose();
 
         if (_started)
         {
@@ -131,16 +138,13 @@ public sealed class BackendSession : IDisposable
             && (_endpoint.Read(BackendRegisters.Control) == 0 || (_endpoint.Read(BackendRegisters.Status) & 1) == 0))
         {
             // The FPGA was reset under us, or the front end has given us up: begin anew.
-            foreach (Slot slot in _slots)
-            {
-                slot.Reset();
-            }
-
+            ForgetSession();
             _endpoint.Write(BackendRegisters.Control, 1);
         }
 
         while (true)
         {
+            _outbox.PostNext();
             uint length = _endpoint.Read(BackendRegisters.F2hStatus);
             if (length is 0 or > BackendRegisters.MailboxSize)
             {
@@ -160,24 +164,28 @@ public sealed class BackendSession : IDisposable
 
     private void Answer(ReadOnlySpan<byte> message)
     {
-        if (!MailboxHeader.TryRead(message, out MailboxHeader header) || header.IsReply)
+        if (!MailboxHeader.TryRead(message, out MailboxHeader header) || (header.IsReply && !AnswersState(header)))
         {
             _report($"A message of {message.Length} bytes from the front end is no request and was dropped.");
             return;
         }
 
         ReadOnlySpan<byte> payload = message.Slice(MailboxHeader.Bytes, (int)header.Size);
+        if (header.IsReply)
+        {
+            _slots[header.Device].StateAnswered(BinaryPrimitives.ReadUInt64LittleEndian(payload));
+            return;
+        }
+
         Span<byte> body = _reply.AsSpan(MailboxHeader.Bytes);
         int size = header.Request == MailboxRequest.GetBackend
             ? AnswerGetBackend(payload, body)
             : header.Device < (uint)_slots.Length
                 ? _slots[header.Device].Answer(header.Request, payload, body)
                 : Status(body, Invalid);
-        Post(header.Request, MailboxHeader.Reply, header.Device, size);
-        if (header.Request == MailboxRequest.GetConfig && header.Device < (uint)_slots.Length)
-        {
-            _slots[header.Device].Device.ConfigurationRead();
-        }
+        bool reads = header.Request == MailboxRequest.GetConfig && header.Device < (uint)_slots.Length;
+        _outbox.Send(
+            header.Request, MailboxHeader.Reply, header.Device, body[..size], reads ? _slots[header.Device].Device.ConfigurationRead : null);
     }
 
     private int AnswerGetBackend(ReadOnlySpan<byte> payload, Span<byte> body)
@@ -188,11 +196,8 @@ public sealed class BackendSession : IDisposable
         }
 
         // A new conversation: nothing that was agreed before holds.
-        foreach (Slot slot in _slots)
-        {
-            slot.Reset();
-        }
-
+        ForgetSession();
+        _open = true;
         BinaryPrimitives.WriteUInt32LittleEndian(body, ProtocolVersion);
         BinaryPrimitives.WriteUInt32LittleEndian(body[4..], (uint)_slots.Length);
         BinaryPrimitives.WriteUInt64LittleEndian(body[8..], _endpoint.Pool.Iova);
@@ -200,40 +205,26 @@ public sealed class BackendSession : IDisposable
         return 24;
     }
 
-    private void SendConfigurationChange(int device)
+    private bool AnswersState(in MailboxHeader header) =>
+        (uint)header.Request == MailboxHeader.DeviceState && header.Size == 8 && header.Device < (uint)_slots.Length && _slots[header.Device].AwaitsStateAnswer;
+
+    private void ForgetSession()
     {
-        if (_started)
+        _open = false;
+        _outbox.Clear();
+        foreach (Slot slot in _slots)
         {
-            Post((MailboxRequest)MailboxHeader.ConfigChange, 0, (uint)device, 0);
+            slot.ForgetSession();
         }
     }
 
-    private void Post(MailboxRequest request, uint flags, uint device, int size)
+    // Before the front end has asked what is served there is nothing to tell: it will ask for this too.
+    private void SendConfigurationChange(int device)
     {
-        new MailboxHeader(request, MailboxHeader.Version | flags, (uint)size, device).Write(_reply);
-        int length = MailboxHeader.Bytes + size;
-
-        // The front end empties the mailbox as soon as it hears of it: only a configuration change can find it full.
-        long end = Environment.TickCount64 + PostPatienceMilliseconds;
-        while (_endpoint.Read(BackendRegisters.H2fStatus) != 0)
+        if (_open)
         {
-            if (Environment.TickCount64 > end)
-            {
-                throw new BackendException(
-                    $"The front end has not emptied the host-to-FPGA mailbox for {PostPatienceMilliseconds / 1000} s, so {request} cannot be sent.");
-            }
-
-            Thread.Sleep(1);
+            _outbox.Send((MailboxRequest)MailboxHeader.ConfigChange, 0, (uint)device, []);
         }
-
-        _reply.AsSpan(length, -length & 3).Clear();
-        for (int offset = 0; offset < length; offset += 4)
-        {
-            _endpoint.Write(
-                BackendRegisters.H2fData + (uint)offset, BinaryPrimitives.ReadUInt32LittleEndian(_reply.AsSpan(offset)));
-        }
-
-        _endpoint.Write(BackendRegisters.H2fPost, (uint)length);
     }
 
     private static int Status(Span<byte> body, ulong error)
@@ -246,6 +237,9 @@ public sealed class BackendSession : IDisposable
     private sealed class Slot
     {
         private readonly BackendSession _session;
+        private readonly DeviceStateParts _restored = new();
+        private bool _stateIsKept;
+        private int _stateUnanswered;
 
         internal Slot(BackendSession session, int number, IDeviceBackend device)
         {
@@ -265,6 +259,11 @@ public sealed class BackendSession : IDisposable
         internal IDeviceBackend Device { get; }
 
         internal Virtqueue[] Queues { get; }
+
+        /// <summary>Parts of the state are on their way to the front end.</summary>
+        internal bool AwaitsStateAnswer => _stateUnanswered != 0;
+
+        private ulong ProtocolFeatures => VhostUserProtocolFeatures.Required | (Device is IDeviceState ? VhostUserProtocolFeatures.DeviceState : 0);
 
         private ulong Offered => Device.Features | AlwaysOffered;
 
@@ -300,6 +299,31 @@ public sealed class BackendSession : IDisposable
             }
         }
 
+        internal void ForgetSession()
+        {
+            _stateIsKept = false;
+            _stateUnanswered = 0;
+            _restored.Clear();
+            Reset();
+        }
+
+        internal void KeepState() => (Device as IDeviceState)?.KeepStateBy(TryKeepState);
+
+        /// <summary>The front end has answered a part of the state.</summary>
+        /// <param name="error">0, or why it does not keep it.</param>
+        internal void StateAnswered(ulong error)
+        {
+            if (error != 0)
+            {
+                _session._report($"Device {Number}: the front end refuses to keep its state with error {error}.");
+            }
+
+            if (--_stateUnanswered == 0)
+            {
+                ((IDeviceState)Device).StateKept();
+            }
+        }
+
         internal int Answer(MailboxRequest request, ReadOnlySpan<byte> payload, Span<byte> body)
         {
             switch (request)
@@ -309,7 +333,7 @@ public sealed class BackendSession : IDisposable
                 case MailboxRequest.GetFeatures when payload.IsEmpty:
                     return Status(body, Offered);
                 case MailboxRequest.GetProtocolFeatures when payload.IsEmpty:
-                    return Status(body, VhostUserProtocolFeatures.Required);
+                    return Status(body, ProtocolFeatures);
                 case MailboxRequest.GetConfig when payload.Length >= 12:
                     return AnswerGetConfig(payload, body);
                 case MailboxRequest.GetVringBase when TryGetQueue(payload, 8, out Virtqueue? queue):
@@ -330,7 +354,8 @@ public sealed class BackendSession : IDisposable
                 MailboxRequest.SetOwner => payload.IsEmpty,
                 MailboxRequest.SetFeatures => payload.Length == 8 && TrySetFeatures(BinaryPrimitives.ReadUInt64LittleEndian(payload)),
                 MailboxRequest.SetProtocolFeatures => payload.Length == 8
-                    && (BinaryPrimitives.ReadUInt64LittleEndian(payload) & ~VhostUserProtocolFeatures.Required) == 0,
+                    && TrySetProtocolFeatures(BinaryPrimitives.ReadUInt64LittleEndian(payload)),
+                MailboxRequest.SetDeviceState => TryRestoreState(payload),
                 MailboxRequest.SetMemTable => IsPool(payload),
                 MailboxRequest.SetVringNum => TryGetQueue(payload, 8, out Virtqueue? queue)
                     && U32(payload, 4) <= 2u * (uint)Device.QueueSize
@@ -407,7 +432,44 @@ public sealed class BackendSession : IDisposable
             && U32(payload, 4) == (uint)payload.Length - 12
             && U32(payload, 0) <= (uint)Device.Configuration.Length
             && U32(payload, 4) <= (uint)Device.Configuration.Length - U32(payload, 0)
-            && Device.WriteConfiguration((int)U32(payload, 0), payload[12..]);
+            && U32(payload, 8) switch
+            {
+                0 => Device.WriteConfiguration((int)U32(payload, 0), payload[12..]), // VHOST_SET_CONFIG_TYPE_FRONTEND
+                1 => Device.RestoreConfiguration((int)U32(payload, 0), payload[12..]), // VHOST_SET_CONFIG_TYPE_MIGRATION
+                _ => false,
+            };
+
+        private bool TrySetProtocolFeatures(ulong features)
+        {
+            if ((features & ~ProtocolFeatures) != 0)
+            {
+                return false;
+            }
+
+            _stateIsKept = (features & VhostUserProtocolFeatures.DeviceState) != 0;
+            return true;
+        }
+
+        private bool TryKeepState()
+        {
+            if (!_stateIsKept)
+            {
+                return false;
+            }
+
+            foreach (byte[] part in DeviceStateParts.Split(((IDeviceState)Device).SaveState()))
+            {
+                _stateUnanswered++;
+                _session._outbox.Send((MailboxRequest)MailboxHeader.DeviceState, MailboxHeader.NeedReply, (uint)Number, part);
+            }
+
+            return true;
+        }
+
+        private bool TryRestoreState(ReadOnlySpan<byte> part) =>
+            _stateIsKept
+            && _restored.TryAdd(part, out byte[]? state)
+            && (state is null || ((IDeviceState)Device).TryRestoreState(state));
 
         private bool TrySetFeatures(ulong features)
         {

@@ -169,6 +169,9 @@ public sealed unsafe class ConsoleBackend : IDeviceBackend
         return true;
     }
 
+    /// <summary>An emergency write leaves nothing behind in the field, and its character is out.</summary>
+    public bool RestoreConfiguration(int offset, ReadOnlySpan<byte> data) => offset == EmergencyOffset;
+
     /// <inheritdoc/>
     public void Negotiated(ulong features)
     {

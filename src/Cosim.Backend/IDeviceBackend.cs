@@ -35,6 +35,13 @@ public interface IDeviceBackend : IDisposable
     /// <returns>False when it may not.</returns>
     bool WriteConfiguration(int offset, ReadOnlySpan<byte> data) => false;
 
+    /// <summary>
+    /// The driver had written to the device configuration space when another back end served it (VHOST_SET_CONFIG_TYPE_MIGRATION): the field is to
+    /// hold that again, and whatever else the write caused is not to happen twice.
+    /// </summary>
+    /// <returns>False when it may not.</returns>
+    bool RestoreConfiguration(int offset, ReadOnlySpan<byte> data) => WriteConfiguration(offset, data);
+
     /// <summary>Called once before everything else.</summary>
     /// <param name="loop">For descriptors of the device's own.</param>
     /// <param name="configurationChanged">To be called when <see cref="Configuration"/> has changed on its own.</param>

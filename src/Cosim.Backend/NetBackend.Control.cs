@@ -20,11 +20,28 @@ public sealed partial class NetBackend
 
     private Virtqueue? _untold;
     private ushort _untoldHead;
+    private bool _configurationIsUntold;
+    private bool _stateIsUntold;
 
     /// <inheritdoc/>
     public void ConfigurationRead()
     {
-        if (_untold is not { } queue)
+        _configurationIsUntold = false;
+        UseTold();
+    }
+
+    /// <inheritdoc/>
+    public void StateKept()
+    {
+        _stateIsUntold = false;
+        UseTold();
+    }
+
+    private void StopControl() => _untold = null;
+
+    private void UseTold()
+    {
+        if (_untold is not { } queue || _configurationIsUntold || _stateIsUntold)
         {
             return;
         }
@@ -35,8 +52,6 @@ public sealed partial class NetBackend
         ServeControl(queue);
         _link.ReportIfBroken(queue);
     }
-
-    private void StopControl() => _untold = null;
 
     private void ServeControl(Virtqueue queue)
     {
@@ -64,12 +79,18 @@ public sealed partial class NetBackend
         }
 
         uint written = (uint)chain.Write(0, [answer]);
-        if (changed)
+        bool keeping = answer == Ok && command[0] != AnnounceClass && _keepState();
+        if (changed || keeping)
         {
-            // The command is used only when the driver can read what it did to the configuration (5.1.6.5.2.1, 5.1.6.5.4.2).
+            // The command is used only when the driver can read what it did to the configuration (5.1.6.5.2.1, 5.1.6.5.4.2), and when it holds
+            // whatever becomes of this program.
             _untold = queue;
             _untoldHead = chain.Head;
-            _configurationChanged();
+            (_configurationIsUntold, _stateIsUntold) = (changed, keeping);
+            if (changed)
+            {
+                _configurationChanged();
+            }
         }
         else
         {

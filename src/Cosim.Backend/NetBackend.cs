@@ -227,7 +227,7 @@ public sealed partial class NetBackend : IDeviceBackend
 
     private void Transmit(Virtqueue queue)
     {
-        // Drivers send on active pairs only; a back end that took over from one that has died does not know which those are.
+        // Drivers send on active pairs only; a back end that took over from one whose state nobody kept does not know which those are.
         int pair = queue.Index / 2;
         int fd = _tap.Queues[_pairs[pair].IsAttached ? pair : FirstAttached()];
         bool finished = _pairs[pair].Transmit(queue, fd);

@@ -347,6 +347,18 @@ public sealed class BlockTests(bool eventIdx)
         Assert.That(Configuration()[32], Is.Zero);
     }
 
+    [Test]
+    public void Writeback_AsTheDriverHadItOfAnotherBackEnd_HoldsAgain()
+    {
+        Assert.That(_fpga.Tell(MailboxRequest.SetFeatures, 0, Bytes.U64(VirtioFeatures.Version1 | (1ul << 9) | (1 << 11))), Is.Zero);
+        Assert.That(_fpga.Tell(MailboxRequest.SetConfig, 0, [.. Bytes.U32(32, 1, 1), 0]), Is.Zero);
+        long before = _block.Flushes;
+
+        Assert.That(_queue.Exchange(Request(Out, 0, new byte[512]), 1), Is.EqualTo(new byte[] { 0 }));
+
+        Assert.That(_block.Flushes, Is.EqualTo(before + 1), "written through");
+    }
+
     [TestCase(32, new byte[] { 2 }, TestName = "Configuration_WritebackOfTwo_IsRefused")]
     [TestCase(0, new byte[] { 0xFF }, TestName = "Configuration_CapacityWritten_IsRefused")]
     [TestCase(32, new byte[] { 0, 1 }, TestName = "Configuration_BytesBehindWritebackWritten_AreRefused")]

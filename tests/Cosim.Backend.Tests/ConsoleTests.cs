@@ -317,6 +317,15 @@ public sealed class ConsoleTests
     }
 
     [Test]
+    public void EmergencyWrite_ThatAnotherBackEndHasCarriedOut_IsNotCarriedOutAgain()
+    {
+        Assert.That(_fpga.Tell(MailboxRequest.SetConfig, 0, [.. Bytes.U32(8, 4, 1), .. Bytes.U32('!')]), Is.Zero);
+        Assert.That(_fpga.Tell(MailboxRequest.SetConfig, 0, [.. Bytes.U32(8, 4, 0), .. Bytes.U32('?')]), Is.Zero);
+
+        Assert.That(File.ReadAllText(At("console")), Is.EqualTo("?"));
+    }
+
+    [Test]
     public void Control_MalformedMessages_AreDroppedAndTheNextIsTaken()
     {
         Begin(Multiport);

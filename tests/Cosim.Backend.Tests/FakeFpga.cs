@@ -55,6 +55,12 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
     /// <summary>How often CONTROL was written.</summary>
     internal int ControlWrites { get; private set; }
 
+    /// <summary>Messages stay in the mailbox until <see cref="EmptyMailbox"/>.</summary>
+    internal bool HoldsMailbox { get; set; }
+
+    /// <summary>How often H2F_STATUS was read.</summary>
+    internal int MailboxReads { get; private set; }
+
     /// <summary>The pool, as GET_BACKEND told it.</summary>
     internal ulong PoolIova { get; private set; }
 
@@ -81,6 +87,7 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
 
     public void Read(in RegionAccess access)
     {
+        MailboxReads += access.Region == 0 && access.Offset == BackendRegisters.H2fStatus ? 1 : 0;
         byte[] region = access.Region == 0 ? _registers : access.Region == 1 ? new byte[0x4000] : _config;
         _server.CompleteRead(access.Token, region.AsSpan((int)access.Offset, access.Count));
     }
@@ -173,6 +180,20 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
         RunUntil(() => Get(_registers, BackendRegisters.F2hStatus) == 0, $"{request} is taken from the mailbox");
     }
 
+    /// <summary>Answers a message of the back end's own.</summary>
+    internal void Reply(uint request, uint device, ulong status) =>
+        Send((MailboxRequest)request, MailboxHeader.Version | MailboxHeader.Reply, device, Bytes.U64(status));
+
+    /// <summary>Empties the mailbox, and calls the back end that waits for it.</summary>
+    internal void EmptyMailbox()
+    {
+        Set(_registers, BackendRegisters.H2fStatus, 0);
+        if (Control == 3)
+        {
+            Assert.That(_server.RaiseMsix(0), Is.True, "vector 0 is armed");
+        }
+    }
+
     /// <summary>Raises the mailbox's vector without a message, with CONTROL and STATUS as given.</summary>
     internal void CallWithoutMessage(uint control, uint status)
     {
@@ -226,6 +247,8 @@ internal sealed class FakeFpga : IVfioUserDevice, IDisposable
                 Set(_registers, BackendRegisters.F2hStatus, 0);
                 break;
             case BackendRegisters.H2fPost:
+                Assert.That(Get(_registers, BackendRegisters.H2fStatus), Is.Zero, "the mailbox is empty");
+                Set(_registers, BackendRegisters.H2fStatus, HoldsMailbox ? value : 0);
                 _posted.Enqueue(_registers.AsSpan((int)BackendRegisters.H2fData, (int)value).ToArray());
                 break;
             case >= BackendRegisters.Doorbell and < BackendRegisters.Doorbell + (Devices * 0x400):

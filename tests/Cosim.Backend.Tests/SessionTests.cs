@@ -116,11 +116,55 @@ public sealed class SessionTests
         Assert.That(((uint)header.Request, header.Flags, header.Size, header.Device), Is.EqualTo((2u, 1u, 0u, 0u)));
     }
 
+    [Test]
+    public void ConfigurationChange_MailboxIsFull_WaitsForTheFrontEndsCallWithoutAsking()
+    {
+        _fpga.HoldsMailbox = true;
+        _device.ChangeConfiguration();
+        Assert.That(_fpga.NextMessage()[0], Is.EqualTo(2), "CONFIG_CHANGE_MSG");
+        int before = _fpga.MailboxReads;
+
+        _device.ChangeConfiguration();
+        _fpga.RunUntil(() => _fpga.Control == 3, "the back end says that it waits");
+        _fpga.RunFor(100);
+        Assert.That(_fpga.HasMessage, Is.False);
+        Assert.That(_fpga.MailboxReads - before, Is.EqualTo(1));
+
+        _fpga.EmptyMailbox();
+        Assert.That(_fpga.NextMessage()[0], Is.EqualTo(2), "CONFIG_CHANGE_MSG");
+        _fpga.HoldsMailbox = false;
+        _fpga.EmptyMailbox();
+        Assert.That(_fpga.Ask(MailboxRequest.GetDevice), Has.Length.EqualTo(20));
+    }
+
+    [Test]
+    public void Request_WhileAMessageOfTheBackEndsOwnIsInTheMailbox_IsAnsweredBehindIt()
+    {
+        _fpga.HoldsMailbox = true;
+        _device.ChangeConfiguration();
+        Assert.That(_fpga.NextMessage()[0], Is.EqualTo(2), "CONFIG_CHANGE_MSG");
+        _fpga.Send(MailboxRequest.GetDevice, MailboxHeader.Version | MailboxHeader.NeedReply, 0, []);
+        _fpga.RunUntil(() => _fpga.Control == 3, "the back end says that it waits");
+        _fpga.HoldsMailbox = false;
+
+        _fpga.EmptyMailbox();
+
+        Assert.That(_fpga.NextMessage(), Has.Length.EqualTo(MailboxHeader.Bytes + 20));
+    }
+
+    [TestCase(0u, 99)]
+    [TestCase(1u, 100)]
+    public void SetConfig_OfEitherKind_GoesToTheDevice(uint flags, int expected)
+    {
+        Assert.That(_fpga.Tell(MailboxRequest.SetConfig, 0, [.. Bytes.U32(0, 1, flags), 99]), Is.Zero);
+        Assert.That(_device.Configuration[0], Is.EqualTo(expected));
+    }
+
     private static IEnumerable<TestCaseData> Refused()
     {
         byte[] wrongTable = [.. Bytes.U32(1, 0), .. Bytes.U64(0x1000, 32 << 20, 0x1000, 0)];
         yield return Case("Request_Unknown", (MailboxRequest)4, [], 95);
-        yield return Case("Request_UnknownOfOurs", (MailboxRequest)0x1003, [], 95);
+        yield return Case("Request_UnknownOfOurs", (MailboxRequest)0x1005, [], 95);
         yield return Case("GetDevice_WithPayload", MailboxRequest.GetDevice, [1], 22);
         yield return Case("GetBackend_WithPayload", MailboxRequest.GetBackend, [1], 22);
         yield return Case("GetFeatures_WithPayload", MailboxRequest.GetFeatures, [1], 22);
@@ -141,6 +185,8 @@ public sealed class SessionTests
         yield return Case("GetConfig_OffsetOverflows", MailboxRequest.GetConfig, [.. Bytes.U32(uint.MaxValue, 1, 0), 0], 22);
         yield return Case("GetConfig_SizeUnlikeTheBytes", MailboxRequest.GetConfig, [.. Bytes.U32(0, 4, 0), 0], 22);
         yield return Case("SetConfig_BeyondTheEnd", MailboxRequest.SetConfig, [.. Bytes.U32(8, 1, 0), 0], 22);
+        yield return Case("SetConfig_OfNoKnownKind", MailboxRequest.SetConfig, [.. Bytes.U32(0, 1, 2), 0], 22);
+        yield return Case("SetDeviceState_OfADeviceWithoutState", MailboxRequest.SetDeviceState, [.. Bytes.U32(0, 1, 1), 0], 22);
         yield return Case("SetStatus_Short", MailboxRequest.SetStatus, [0], 22);
         yield return Case("ResetDevice_WithPayload", MailboxRequest.ResetDevice, [0], 22);
     }
@@ -307,6 +353,12 @@ public sealed class SessionTests
         public bool WriteConfiguration(int offset, ReadOnlySpan<byte> data)
         {
             data.CopyTo(_configuration.AsSpan(offset));
+            return true;
+        }
+
+        public bool RestoreConfiguration(int offset, ReadOnlySpan<byte> data)
+        {
+            _configuration[offset] = (byte)(data[0] + 1);
             return true;
         }
 

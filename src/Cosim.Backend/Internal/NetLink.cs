@@ -27,7 +27,7 @@ internal sealed class NetLink
 
     internal Action<string> Report { get; }
 
-    internal ReceiveFilter Filter { get; } = new();
+    internal ReceiveFilter Filter { get; set; } = new();
 
     /// <summary>One frame on its way to the interface.</summary>
     internal byte[] Outgoing { get; } = GC.AllocateArray<byte>(FrameSize, pinned: true);

@@ -4,10 +4,7 @@ using System.Buffers.Binary;
 namespace Cosim.Backend.Internal;
 
 /// <summary>Which received frames the driver wants (virtio 1.3, 5.1.6.5.1 to 5.1.6.5.3).</summary>
-/// <remarks>
-/// Promiscuous until the driver says otherwise, with <see cref="Promiscuous"/>: a back end that takes over from one that has died does not know
-/// what the driver had told that one.
-/// </remarks>
+/// <remarks>Promiscuous until the driver says otherwise, with <see cref="Promiscuous"/>.</remarks>
 internal sealed class ReceiveFilter
 {
     /// <summary>Addresses kept of each kind; with more of a kind, all of the kind pass.</summary>
@@ -82,6 +79,54 @@ internal sealed class ReceiveFilter
         word = wanted ? word | bit : word & ~bit;
     }
 
+    /// <summary>Writes modes, tables and VLANs; not the card's own address.</summary>
+    internal void Save(BinaryWriter to)
+    {
+        to.Write((byte)((Promiscuous ? 1 : 0) | (AllMulticast ? 2 : 0) | (AllUnicast ? 4 : 0) | (NoMulticast ? 8 : 0) | (NoUnicast ? 16 : 0) | (NoBroadcast ? 32 : 0)));
+        SaveTable(to, _unicast, _unicastCount);
+        SaveTable(to, _multicast, _multicastCount);
+        to.Write((byte)_vlans.Count(word => word != 0));
+        for (int index = 0; index < _vlans.Length; index++)
+        {
+            if (_vlans[index] != 0)
+            {
+                to.Write((byte)index);
+                to.Write(_vlans[index]);
+            }
+        }
+    }
+
+    /// <summary>Takes what <see cref="Save"/> wrote; the address and whether VLANs are filtered stay.</summary>
+    /// <returns>False if it is not that; then part of it may have been taken.</returns>
+    internal bool TryRestore(ref StateReader from)
+    {
+        byte modes = from.Byte();
+        Promiscuous = (modes & 1) != 0;
+        AllMulticast = (modes & 2) != 0;
+        AllUnicast = (modes & 4) != 0;
+        NoMulticast = (modes & 8) != 0;
+        NoUnicast = (modes & 16) != 0;
+        NoBroadcast = (modes & 32) != 0;
+        if (modes >= 64 || !TryRestoreTable(ref from, multicast: false) || !TryRestoreTable(ref from, multicast: true))
+        {
+            return false;
+        }
+
+        _vlans.AsSpan().Clear();
+        for (int words = from.Byte(); words > 0; words--)
+        {
+            byte index = from.Byte();
+            if (index >= _vlans.Length)
+            {
+                return false;
+            }
+
+            _vlans[index] = from.U64();
+        }
+
+        return !from.IsShort;
+    }
+
     /// <summary>Whether the driver wants a frame of at least an Ethernet header.</summary>
     internal bool Accepts(ReadOnlySpan<byte> frame)
     {
@@ -108,6 +153,42 @@ internal sealed class ReceiveFilter
         return (frame[0] & 1) != 0
             ? !NoMulticast && (AllMulticast || Holds(_multicast, _multicastCount, destination))
             : !NoUnicast && (AllUnicast || destination == _address || Holds(_unicast, _unicastCount, destination));
+    }
+
+    private static void SaveTable(BinaryWriter to, ulong[] table, int count)
+    {
+        to.Write((byte)count);
+        foreach (ulong address in table.AsSpan(0, Math.Min(count, TableSize)))
+        {
+            to.Write((ushort)(address >> 32));
+            to.Write((uint)address);
+        }
+    }
+
+    private bool TryRestoreTable(ref StateReader from, bool multicast)
+    {
+        int count = from.Byte();
+        if (count > TableSize + 1)
+        {
+            return false;
+        }
+
+        ulong[] table = multicast ? _multicast : _unicast;
+        for (int index = 0; index < Math.Min(count, TableSize); index++)
+        {
+            table[index] = ((ulong)from.U16() << 32) | BinaryPrimitives.ReadUInt32LittleEndian(from.Bytes(4));
+        }
+
+        if (multicast)
+        {
+            _multicastCount = count;
+        }
+        else
+        {
+            _unicastCount = count;
+        }
+
+        return true;
     }
 
     private static bool Holds(ulong[] table, int count, ulong address) =>
