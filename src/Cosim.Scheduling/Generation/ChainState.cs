@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-using Cosim.Virtio;
-
 namespace Cosim.Scheduling.Generation;
 
 /// <summary>A chain that a driver has made available.</summary>
-internal sealed class ChainState(ChainPlan plan, ushort head, ushort[] descriptors)
+/// <param name="plan">What it is.</param>
+/// <param name="id">By what a used element names it: its first descriptor, or its buffer id.</param>
+/// <param name="descriptors">Descriptors of the ring that it takes, in its order.</param>
+internal sealed class ChainState(ChainPlan plan, ushort id, ushort[] descriptors)
 {
     public ChainPlan Plan => plan;
 
-    public ushort Head => head;
+    public ushort Id => id;
 
-    /// <summary>Descriptors of the queue that it takes.</summary>
     public ushort[] Descriptors => descriptors;
 
     /// <summary>The device-readable bytes.</summary>
@@ -29,46 +29,4 @@ internal sealed class ChainState(ChainPlan plan, ushort head, ushort[] descripto
 
     /// <summary>Host 2's buffer for the writable bytes.</summary>
     public ulong Writable { get; set; }
-}
-
-/// <summary>A queue of host 1 as its driver left it: the truth that both sides are held against.</summary>
-internal sealed class QueueState(QueuePlan plan, SplitVirtqueue layout, bool eventIdx, int vector)
-{
-    public QueuePlan Plan => plan;
-
-    public SplitVirtqueue Layout => layout;
-
-    public bool EventIdx => eventIdx;
-
-    /// <summary>MSI-X vector, or -1.</summary>
-    public int Vector => vector;
-
-    public Queue<ushort> Free { get; } = new(Enumerable.Range(0, plan.Size).Select(i => (ushort)i));
-
-    /// <summary>Chains in the order in which they were made available.</summary>
-    public List<ChainState> Available { get; } = [];
-
-    /// <summary>Chains in the order in which they are used.</summary>
-    public List<ChainState> UsedOrder { get; } = [];
-
-    /// <summary>Chains that the driver has taken back.</summary>
-    public int Consumed { get; set; }
-
-    /// <summary>Chains that are in flight and will be used.</summary>
-    public int Outstanding => UsedOrder.Count - Consumed;
-
-    /// <summary>Set by an interrupt that may be this queue's.</summary>
-    public Signal Used { get; } = new();
-
-    public int Drains { get; set; }
-
-    // What the watch on the link knows.
-
-    /// <summary>The used index as the FPGA wrote it last.</summary>
-    public ushort Published { get; set; }
-
-    public ushort PublishedBefore { get; set; }
-
-    /// <summary>The FPGA has yet to look whether an interrupt is wanted.</summary>
-    public bool Undecided { get; set; }
 }

@@ -29,9 +29,24 @@ internal enum CoveragePoint
     [Seen("queue of 128 entries or more")] LargeQueue,
     [Seen("four or more queues of a function")] ManyQueues,
     [Seen("both functions at work at once")] BothFunctions,
-    [Seen("ring index over the end of the ring")] RingWraps,
+    [Seen("split ring's index over its end")] RingWraps,
     [Seen("ring full: no descriptor free")] RingFull,
     [Seen("ring whose parts lie across a page")] RingAcrossPage,
+
+    // Packed rings
+    [Seen("packed ring")] PackedRing,
+    [Seen("packed ring whose size is no power of two")] PackedOddSize,
+    [Seen("packed ring of one descriptor")] PackedOneDescriptor,
+    [Seen("packed ring filled over its end: the wrap counter changes")] PackedWrap,
+    [Seen("packed ring filled over its end four times or more")] PackedManyWraps,
+    [Seen("chain over the end of a packed ring")] PackedChainOverEnd,
+    [Seen("indirect table of a packed ring")] PackedIndirect,
+    [Seen("buffer ids of a packed ring in another order than they became free")] PackedIdsInAnyOrder,
+    [Seen("several used chains of a packed ring shown at once")] PackedUsedTogether,
+    [Seen("packed ring with EVENT_IDX")] PackedEventIdx,
+    [Seen("notification left out because the device event suppression structure says so")] PackedNotifyLeftOut,
+    [Seen("interrupt suppressed by the descriptor in the driver event suppression structure")] PackedInterruptSuppressed,
+    [Seen("interrupt suppressed by RING_EVENT_FLAGS_DISABLE")] PackedInterruptDisabled,
 
     // Chains
     [Seen("chain with readable bytes only")] ReadableOnly,
@@ -55,6 +70,9 @@ internal enum CoveragePoint
     [Seen("all of a chain's writable bytes used")] AllUsed,
     [Seen("chains used in another order than offered")] UsedOutOfOrder,
     [Seen("more than 16 chains made available at once")] LargeBatch,
+    [Seen("descriptors written some time before they become available")] WrittenBefore,
+    [Seen("VIRTIO_F_IN_ORDER: chain used ahead of one that was made available before it")] InOrderHeldBack,
+    [Seen("VIRTIO_F_IN_ORDER: several chains given back at once")] InOrderBatch,
 
     // Notification
     [Seen("EVENT_IDX negotiated by the driver")] DriverEventIdx,
@@ -66,6 +84,8 @@ internal enum CoveragePoint
     [Seen("one interrupt for several used buffers")] InterruptCoalesced,
     [Seen("call that the back end left out")] CallLeftOut,
     [Seen("notifications without a new buffer, one behind the other")] NotifyStorm,
+    [Seen("notification of a split ring with its data")] NotificationData,
+    [Seen("notification of a packed ring with its data")] PackedNotificationData,
 
     // Interrupts
     [Seen("MSI-X interrupt of a queue with a vector of its own")] VectorPerQueue,
@@ -90,10 +110,17 @@ internal enum CoveragePoint
     [Seen("new session of the back end while the drivers are at work")] NewSession,
     [Seen("chain offered again to a new session")] OfferedAgain,
     [Seen("function used again after its reset")] UsedAfterReset,
+    [Seen("queue reset with no chain in flight")] QueueReset,
+    [Seen("queue reset with chains in flight")] QueueResetInFlight,
+    [Seen("queue reset with chains of another queue in flight")] QueueResetBesideTraffic,
+    [Seen("queue set up with another size after its reset")] QueueSizeChanged,
+    [Seen("chain used after its queue's reset")] QueueUsedAfterReset,
 
     // On request only
     [Seen("DEVICE_NEEDS_RESET after the driver's wrong ring", OnRequest = true)] DriverNeedsReset,
     [Seen("DEVICE_NEEDS_RESET after the driver's wrong chain", OnRequest = true)] ChainNeedsReset,
+    [Seen("DEVICE_NEEDS_RESET after the driver's wrong packed ring", OnRequest = true)] PackedRingNeedsReset,
+    [Seen("DEVICE_NEEDS_RESET after a wrong chain in a packed ring", OnRequest = true)] PackedChainNeedsReset,
     [Seen("DEVICE_NEEDS_RESET after the back end's wrong used element", OnRequest = true)] BackEndNeedsReset,
     [Seen("request answered UR", OnRequest = true)] UnsupportedRequest,
     [Seen("request answered CA", OnRequest = true)] CompleterAbort,

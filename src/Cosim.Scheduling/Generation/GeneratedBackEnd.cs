@@ -116,8 +116,8 @@ internal sealed class GeneratedBackEnd
         return Post(message, _session);
     }
 
-    /// <summary>Whether a queue's ring is served.</summary>
-    public bool Serves(int device, int queue) => _rings.TryGetValue((device, queue), out Ring? ring) && ring.Enabled;
+    /// <summary>Whether a queue is served as its driver has set it up last: the ring of what it was before its reset may still be there.</summary>
+    public bool Serves(int device, int queue) => _rings.TryGetValue((device, queue), out Ring? ring) && ring.Enabled && ring.State == _run.Queue(device, queue);
 
     /// <summary>How many chains were taken from a ring, modulo 65536.</summary>
     public ushort Taken(int device, int queue) => _rings.TryGetValue((device, queue), out Ring? ring) ? ring.Available : (ushort)0;
@@ -294,12 +294,12 @@ internal sealed class GeneratedBackEnd
             at = descriptor.Next;
         }
 
-        GeneratedRun.Require(writable == chain.WritableLength, $"{where}, chain {chain.Head}: {writable} writable bytes; expected {chain.WritableLength}");
-        GeneratedRun.Require(readable.Length == chain.Readable.Length, $"{where}, chain {chain.Head}: {readable.Length} readable bytes; expected {chain.Readable.Length}");
+        GeneratedRun.Require(writable == chain.WritableLength, $"{where}, chain {chain.Id}: {writable} writable bytes; expected {chain.WritableLength}");
+        GeneratedRun.Require(readable.Length == chain.Readable.Length, $"{where}, chain {chain.Id}: {readable.Length} readable bytes; expected {chain.Readable.Length}");
         int same = readable.AsSpan().CommonPrefixLength(chain.Readable);
         GeneratedRun.Require(
             same == readable.Length,
-            $"{where}, chain {chain.Head}: readable byte {same} is 0x{(same < readable.Length ? readable[same] : 0):x2}; expected 0x{(same < readable.Length ? chain.Readable[same] : 0):x2}");
+            $"{where}, chain {chain.Id}: readable byte {same} is 0x{(same < readable.Length ? readable[same] : 0):x2}; expected 0x{(same < readable.Length ? chain.Readable[same] : 0):x2}");
         _run.Coverage.Hit(CoveragePoint.OfferedAgain, chain.Arrived);
         chain.Arrived = true;
         _ = ring.Here.Add(chain);
@@ -313,7 +313,7 @@ internal sealed class GeneratedBackEnd
             foreach ((ulong address, uint length, ChainState holder) in other.Buffers)
             {
                 bool overlap = descriptor.Address < address + length && address < descriptor.Address + descriptor.Length;
-                GeneratedRun.Require(!overlap, $"chains {chain.Head} and {holder.Head} have the buffers 0x{descriptor.Address:x}+{descriptor.Length} and 0x{address:x}+{length}");
+                GeneratedRun.Require(!overlap, $"chains {chain.Id} and {holder.Id} have the buffers 0x{descriptor.Address:x}+{descriptor.Length} and 0x{address:x}+{length}");
             }
         }
 
@@ -346,6 +346,7 @@ internal sealed class GeneratedBackEnd
                 _memory.Put(chain.Writable, chain.Answer);
             }
 
+            _run.Coverage.Hit(CoveragePoint.InOrderHeldBack, queue.InOrder && chain != queue.Available[ring.NextUse]);
             PutUsed(ring, chain.Place, (uint)chain.Answer.Length);
             ring.NextUse++;
             _ = ring.Here.Remove(chain);
@@ -531,6 +532,7 @@ internal sealed class GeneratedBackEnd
                 {
                     stopped.Enabled = false;
                     next = stopped.Available;
+                    _ = _rings.Remove((device, (int)index));
                 }
 
                 BinaryPrimitives.WriteUInt32LittleEndian(payload.AsSpan(4), next);
@@ -559,8 +561,8 @@ internal sealed class GeneratedBackEnd
         }
 
         // What host 1 has back already is not offered again.
-        int done = _run.Memories[0].Get16(queue.Layout.UsedIndex);
-        foreach (ChainState chain in queue.UsedOrder.Take(done))
+        int done = queue.Published;
+        foreach (ChainState chain in queue.Returns.Take(done))
         {
             _ = ring.Done.Add(chain);
         }

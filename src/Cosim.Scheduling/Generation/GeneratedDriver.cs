@@ -24,6 +24,7 @@ internal sealed class GeneratedDriver
     private Life _life = null!;
     private bool _aborted;
     private bool _hasLived;
+    private int _resetQueues;
 
     public GeneratedDriver(GeneratedRun run, int function, InterruptLedger ledger)
     {
@@ -220,7 +221,7 @@ internal sealed class GeneratedDriver
         await WriteCommon(0x10, 2, _life.Notice == Notice.Intx ? MsixNone : 0u);
         foreach (QueuePlan plan in _life.Queues)
         {
-            await SetQueue(plan);
+            await SetQueue(plan, _queues.Count);
         }
 
         Coverage.Hit(CoveragePoint.UsedAfterReset, _hasLived);
@@ -232,7 +233,7 @@ internal sealed class GeneratedDriver
     {
         await WriteCommon(0x14, 1, (uint)(VirtioStatus.Acknowledge | VirtioStatus.Driver));
         ulong offered = 0;
-        ulong accepted = VirtioFeatures.Version1 | (_life.EventIdx ? VirtioFeatures.RingEventIdx : 0) | (_life.Indirect ? VirtioFeatures.RingIndirectDesc : 0);
+        ulong accepted = VirtioFeatures.Version1 | _life.Features;
         for (int half = 0; half < 2; half++)
         {
             await WriteCommon(0x00, 4, (uint)half);
@@ -241,56 +242,54 @@ internal sealed class GeneratedDriver
             await WriteCommon(0x0C, 4, (uint)(accepted >> (32 * half)));
         }
 
-        GeneratedRun.Require((accepted & ~offered) == 0, $"{Name}: features 0x{offered:x} are offered; 0x{accepted:x} are expected among them");
+        ulong expected = VirtioFeatures.Version1 | _run.Plan.RingFeatures;
+        GeneratedRun.Require(
+            (offered & (VirtioFeatures.Version1 | VirtioFeatures.AllRing)) == expected, $"{Name}: features 0x{offered:x} are offered; 0x{expected:x} are expected of the rings");
         await WriteCommon(0x14, 1, (uint)(VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk));
         VirtioStatus status = await ReadStatus();
         GeneratedRun.Require((status & VirtioStatus.FeaturesOk) != 0, $"{Name}: FEATURES_OK does not stay set");
-        Coverage.Hit(CoveragePoint.DriverEventIdx, _life.EventIdx);
-        Coverage.Hit(CoveragePoint.BackEndEventIdxOnly, !_life.EventIdx && _run.Plan.BackEnd.EventIdx);
-        Coverage.Hit(CoveragePoint.NoEventIdx, !_life.EventIdx && !_run.Plan.BackEnd.EventIdx);
+        bool eventIdx = Has(VirtioFeatures.RingEventIdx);
+        Coverage.Hit(CoveragePoint.DriverEventIdx, eventIdx);
+        Coverage.Hit(CoveragePoint.BackEndEventIdxOnly, !eventIdx && _run.Plan.BackEnd.EventIdx);
+        Coverage.Hit(CoveragePoint.NoEventIdx, !eventIdx && !_run.Plan.BackEnd.EventIdx);
     }
 
-    private async Task SetQueue(QueuePlan plan)
+    private async Task SetQueue(QueuePlan plan, int position)
     {
-        SplitVirtqueue layout = new(plan.Size, _memory.Address(plan.Descriptors), _memory.Address(plan.Available), _memory.Address(plan.Used));
         (int vector, uint written) = _life.Notice switch
         {
             Notice.VectorPerQueue => (plan.Index + 1, plan.Index + 1u),
             Notice.SharedVector => (1, 1u),
             _ => (-1, MsixNone),
         };
-        ulong available = layout.Available;
-        if (_life.Illegal == Illegal.RingOutsideMemory && _queues.Count == 0)
+        QueueState queue = new(plan, DriverRing.Make(_memory, plan, _life.Features, Coverage), Has(VirtioFeatures.InOrder), vector);
+        queue.Ring.Begin();
+        if (plan.SuppressesInterrupts)
         {
-            available = _memory.End + 0x1000;
+            queue.Ring.Refuse();
+        }
+
+        ulong[] addresses = [.. queue.Ring.Areas];
+        if (_life.Illegal == Illegal.RingOutsideMemory && position == 0)
+        {
+            addresses[queue.Ring.FirstLook] = _memory.End + 0x1000;
             Fail();
         }
 
-        Clear(layout.Available, SplitVirtqueue.AvailableBytes(plan.Size), Access.Read);
-        Clear(layout.Used, SplitVirtqueue.UsedBytes(plan.Size), Access.Any);
-        _memory.Allow(layout.DescriptorTable, (uint)SplitVirtqueue.DescriptorTableBytes(plan.Size), Access.Read);
-        QueueState queue = new(plan, layout, _life.EventIdx, vector);
-        if (plan.SuppressesInterrupts)
+        if (position == _queues.Count)
         {
-            if (_life.EventIdx)
-            {
-                _memory.Put(layout.UsedEvent, ushort.MaxValue);
-            }
-            else
-            {
-                _memory.Put(layout.Available, SplitVirtqueue.AvailableNoInterrupt);
-            }
+            queue.IsServed = true;
+            _queues.Add(queue);
+        }
+        else
+        {
+            _queues[position] = queue;
         }
 
-        _queues.Add(queue);
         _ledger.Queues.Add(queue);
-        Coverage.Hit(CoveragePoint.SmallestQueue, plan.Size == 2);
-        Coverage.Hit(CoveragePoint.LargeQueue, plan.Size >= 128);
-        Coverage.Hit(CoveragePoint.RingAcrossPage, IsAcrossPage(layout.Used, SplitVirtqueue.UsedBytes(plan.Size)) || IsAcrossPage(layout.Available, SplitVirtqueue.AvailableBytes(plan.Size)));
         await WriteCommon(0x16, 2, plan.Index);
         await WriteCommon(0x18, 2, plan.Size);
         await WriteCommon(0x1A, 2, written);
-        ulong[] addresses = [layout.DescriptorTable, available, layout.Used];
         for (int i = 0; i < addresses.Length; i++)
         {
             await WriteCommon(0x20 + (8u * (uint)i), 4, (uint)addresses[i]);
@@ -302,19 +301,13 @@ internal sealed class GeneratedDriver
         GeneratedRun.Require(size == plan.Size, $"{Name}: queue_size reads {size}; {plan.Size} was written");
     }
 
-    private void Clear(ulong address, int length, Access access)
-    {
-        _memory.Put(address, new byte[length]);
-        _memory.Allow(address, (uint)length, access);
-    }
-
-    private static bool IsAcrossPage(ulong address, int length) => address >> 12 != (address + (uint)length - 1) >> 12;
+    private bool Has(ulong feature) => (_life.Features & feature) != 0;
 
     // ---- Resets --------------------------------------------------------------------------------------------------------------------
 
     private async Task Leave()
     {
-        bool inFlight = _queues.Exists(queue => queue.Available.Count != queue.Consumed);
+        bool inFlight = _queues.Exists(queue => queue.IsBusy);
         switch (_life.Ending)
         {
             case Ending.StatusReset:
@@ -332,6 +325,59 @@ internal sealed class GeneratedDriver
                 break;
             default:
                 break;
+        }
+    }
+
+    // While one queue is reset and set up anew, the others go on (2.6.1).
+    private async Task ResetQueue(QueueResetOperation reset)
+    {
+        QueueState queue = _queues[reset.Queue];
+        await WriteCommon(0x16, 2, queue.Plan.Index);
+        await WriteCommon(0x3A, 2, 1);
+        for (int looks = 0; await ReadCommon(0x3A, 2) != 0; looks++)
+        {
+            GeneratedRun.Require(looks < SettlingLooks, $"{Name}, queue {queue.Plan.Index}: queue_reset stays 1");
+            _run.CheckTime("the end of a queue's reset");
+        }
+
+        _ledger.Drop(queue);
+        Withdraw(queue);
+        uint enabled = await ReadCommon(0x1C, 2);
+        GeneratedRun.Require(enabled == 0, $"{Name}, queue {queue.Plan.Index}: queue_enable reads {enabled} after the queue's reset");
+        await Pause(reset.Pause);
+        await SetQueue(reset.Anew, reset.Queue);
+        Coverage.Hit(queue.IsBusy ? CoveragePoint.QueueResetInFlight : CoveragePoint.QueueReset);
+        Coverage.Hit(CoveragePoint.QueueResetBesideTraffic, _queues.Exists(other => other.IsBusy));
+        Coverage.Hit(CoveragePoint.QueueSizeChanged, reset.Anew.Size != queue.Plan.Size);
+        _resetQueues++;
+    }
+
+    // Its ring and its buffers are the driver's again.
+    private void Withdraw(QueueState queue)
+    {
+        uint[] areas = [queue.Plan.Descriptors, queue.Plan.Driver, queue.Plan.Device];
+        for (int i = 0; i < areas.Length; i++)
+        {
+            _memory.Withdraw(areas[i], (uint)queue.Ring.Lengths[i]);
+        }
+
+        foreach (ChainPlan plan in queue.Available.Select(chain => chain.Plan))
+        {
+            foreach (Segment segment in plan.Segments)
+            {
+                _memory.Withdraw(segment.Offset, segment.Length);
+            }
+
+            _memory.Withdraw(plan.Table, (uint)((plan.Segments.Count - plan.Direct) * Descriptor.Size));
+        }
+    }
+
+    private async Task Pause(uint cycles)
+    {
+        if (cycles != 0)
+        {
+            await _run.Stepped.AtCycle(_run.Stepped.Cycle + cycles);
+            CheckAlive();
         }
     }
 
@@ -367,6 +413,7 @@ internal sealed class GeneratedDriver
         }
 
         _queues.Clear();
+        _resetQueues = 0;
         Failing = false;
         _run.MayLeaveMemory(_function, false);
     }
@@ -396,6 +443,9 @@ internal sealed class GeneratedDriver
                 break;
             case MaskedOperation masked:
                 await PublishMasked(masked);
+                break;
+            case QueueResetOperation reset:
+                await ResetQueue(reset);
                 break;
             case ConfigWriteOperation write:
                 byte[] expected = BitConverter.GetBytes(write.Value)[..write.Size];
@@ -448,135 +498,41 @@ internal sealed class GeneratedDriver
         Coverage.Hit(CoveragePoint.ConfigurationChanged);
     }
 
-    private Task Notify(QueueState queue) => Write(RegisterMap.Bar.VirtioNotify + (4u * queue.Plan.Index), 2, queue.Plan.Index);
+    private Task Notify(QueueState queue)
+    {
+        queue.IsServed = true;
+        if (!Has(VirtioFeatures.NotificationData))
+        {
+            return Write(RegisterMap.Bar.VirtioNotify + (4u * queue.Plan.Index), 2, queue.Plan.Index);
+        }
+
+        Coverage.Hit(queue.Plan.Packed ? CoveragePoint.PackedNotificationData : CoveragePoint.NotificationData);
+        return Write(RegisterMap.Bar.VirtioNotify + (4u * queue.Plan.Index), 4, queue.Plan.Index | ((uint)queue.Ring.Next << 16));
+    }
 
     private async Task Publish(BatchOperation batch)
     {
         QueueState queue = _queues[batch.Queue];
-        ushort old = _memory.Get16(queue.Layout.AvailableIndex);
-        ushort index = old;
-        List<ChainState> chains = [];
-        foreach (ChainPlan plan in batch.Chains)
-        {
-            ChainState chain = Put(queue, plan);
-            _memory.Put(queue.Layout.AvailableEntry(index++), chain.Head);
-            chains.Add(chain);
-            Coverage.Hit(CoveragePoint.RingWraps, index % queue.Plan.Size == 0);
-        }
-
+        List<ChainState> chains = [.. batch.Chains.Select(queue.Ring.Put)];
+        await Pause(batch.Pause);
+        Coverage.Hit(CoveragePoint.WrittenBefore, batch.Pause != 0);
         Coverage.Hit(CoveragePoint.LargeBatch, chains.Count > 16);
-        Coverage.Hit(CoveragePoint.RingFull, queue.Free.Count == 0);
-        queue.Available.AddRange(chains);
+        Coverage.Hit(CoveragePoint.RingFull, queue.Ring.Free == 0);
         List<ChainState> order = [.. batch.UsedOrder.Select(i => chains[i]).Where(chain => !chain.Plan.Kept)];
-        queue.UsedOrder.AddRange(order);
         Coverage.Hit(CoveragePoint.UsedOutOfOrder, !order.SequenceEqual(chains.Where(chain => !chain.Plan.Kept)));
-        _memory.Put(queue.Layout.AvailableIndex, index);
-        bool wanted = queue.EventIdx
-            ? SplitVirtqueue.PassesEvent(_memory.Get16(queue.Layout.AvailableEvent), index, old)
-            : (_memory.Get16(queue.Layout.Used) & SplitVirtqueue.UsedNoNotify) == 0;
-        Coverage.Hit(CoveragePoint.NotifyLeftOut, !wanted);
+        queue.Add(chains, order);
+        bool wanted = queue.Ring.Show(chains);
         if (wanted || batch.NotifiesAlways)
         {
             await Notify(queue);
         }
     }
 
-    private ChainState Put(QueueState queue, ChainPlan plan)
-    {
-        bool inTable = plan.Direct < plan.Segments.Count;
-        ushort[] descriptors = new ushort[plan.Direct + (inTable ? 1 : 0)];
-        for (int i = 0; i < descriptors.Length; i++)
-        {
-            descriptors[i] = queue.Free.Dequeue();
-        }
-
-        ChainState chain = new(plan, descriptors[0], descriptors);
-        int put = 0;
-        for (int i = 0; i < plan.Segments.Count; i++)
-        {
-            Segment segment = plan.Segments[i];
-            ulong address = _memory.Address(segment.Offset);
-            if (!segment.Writable)
-            {
-                _memory.Put(address, chain.Readable.AsSpan(put, (int)segment.Length));
-                put += (int)segment.Length;
-            }
-
-            _memory.Allow(address, segment.Length, segment.Writable ? Access.WriteOnce : Access.Read);
-            Cover(segment);
-        }
-
-        Span<byte> bytes = stackalloc byte[Descriptor.Size];
-        for (int i = 0; i < plan.Direct; i++)
-        {
-            bool more = i + 1 < descriptors.Length;
-            Entry(plan.Segments[i], more, more ? descriptors[i + 1] : (ushort)0).Write(bytes);
-            _memory.Put(queue.Layout.DescriptorAddress(descriptors[i]), bytes);
-        }
-
-        if (inTable)
-        {
-            PutTable(queue, plan, descriptors[^1]);
-        }
-
-        Cover(plan, chain);
-        return chain;
-    }
-
-    private void PutTable(QueueState queue, ChainPlan plan, ushort descriptor)
-    {
-        Span<byte> bytes = stackalloc byte[Descriptor.Size];
-        int entries = plan.Segments.Count - plan.Direct;
-        ulong table = _memory.Address(plan.Table);
-        for (int i = 0; i < entries; i++)
-        {
-            bool more = i + 1 < entries;
-            Entry(plan.Segments[plan.Direct + i], more, (ushort)(more ? i + 1 : 0)).Write(bytes);
-            _memory.Put(table + (ulong)(i * Descriptor.Size), bytes);
-        }
-
-        _memory.Allow(table, (uint)(entries * Descriptor.Size), Access.Read);
-        new Descriptor(table, (uint)(entries * Descriptor.Size), DescriptorFlags.Indirect, 0).Write(bytes);
-        _memory.Put(queue.Layout.DescriptorAddress(descriptor), bytes);
-        Coverage.Hit(CoveragePoint.IndirectTable);
-        Coverage.Hit(CoveragePoint.LongIndirectTable, entries >= 32);
-        Coverage.Hit(CoveragePoint.TableAcrossPage, IsAcrossPage(table, entries * Descriptor.Size));
-        Coverage.Hit(CoveragePoint.DirectThenIndirect, plan.Direct != 0);
-    }
-
-    private Descriptor Entry(in Segment segment, bool more, ushort next) => new(
-        _memory.Address(segment.Offset),
-        segment.Length,
-        (segment.Writable ? DescriptorFlags.Write : DescriptorFlags.None) | (more ? DescriptorFlags.Next : DescriptorFlags.None),
-        next);
-
-    private void Cover(in Segment segment)
-    {
-        ulong address = _memory.Address(segment.Offset);
-        Coverage.Hit(CoveragePoint.EmptyDescriptor, segment.Length == 0);
-        Coverage.Hit(CoveragePoint.OneByteSegment, segment.Length == 1);
-        Coverage.Hit(CoveragePoint.LongSegment, segment.Length > 4096);
-        Coverage.Hit(CoveragePoint.StartsAtLastByte, address % 4096 == 4095 && segment.Length > 1);
-        Coverage.Hit(CoveragePoint.EndsAtLastByte, (address + segment.Length) % 4096 == 0 && segment.Length != 0);
-    }
-
-    private void Cover(ChainPlan plan, ChainState chain)
-    {
-        bool readable = chain.Readable.Length != 0;
-        Coverage.Hit(CoveragePoint.ReadableOnly, readable && chain.WritableLength == 0);
-        Coverage.Hit(CoveragePoint.WritableOnly, !readable);
-        Coverage.Hit(CoveragePoint.ReadableAndWritable, readable && chain.WritableLength != 0);
-        Coverage.Hit(CoveragePoint.OneDescriptor, plan.Segments.Count == 1);
-        Coverage.Hit(CoveragePoint.LongChain, plan.Direct > 4);
-        Coverage.Hit(CoveragePoint.VeryLongChain, plan.Direct >= 16);
-        Coverage.Hit(CoveragePoint.ScatteredDescriptors, chain.Descriptors.Zip(chain.Descriptors.Skip(1)).Any(pair => pair.First > pair.Second));
-    }
-
     // ---- Used buffers --------------------------------------------------------------------------------------------------------------
 
     private async Task Drain(QueueState queue)
     {
-        bool together = queue.Drains++ % 2 != 0;
+        int wish = queue.Drains++ % 3;
         while (true)
         {
             TakeUsed(queue);
@@ -587,51 +543,47 @@ internal sealed class GeneratedDriver
 
             if (queue.Plan.SuppressesInterrupts || _life.Notice == Notice.NoVector)
             {
-                await Until(() => HasUsed(queue), $"queue {queue.Plan.Index}: a used buffer", MostLooks);
+                await Until(() => queue.Ring.HasUsed, $"queue {queue.Plan.Index}: a used buffer", MostLooks);
                 continue;
             }
 
-            if (queue.EventIdx)
+            // With the next one, with the last one, or with all of them.
+            if (wish == 2)
             {
-                _memory.Put(queue.Layout.UsedEvent, (ushort)(queue.Consumed + (together ? queue.Outstanding - 1 : 0)));
+                queue.Ring.AskAlways();
+            }
+            else
+            {
+                queue.AskBehind(wish == 1 ? queue.Outstanding - 1 : 0);
             }
 
-            if (!HasUsed(queue))
+            if (!queue.Ring.HasUsed)
             {
                 await queue.Used.Wait();
                 CheckAlive();
             }
         }
 
-        if (queue.EventIdx && !queue.Plan.SuppressesInterrupts)
+        if (!queue.Plan.SuppressesInterrupts)
         {
-            _memory.Put(queue.Layout.UsedEvent, (ushort)queue.Consumed);
+            queue.AskBehind(0);
         }
     }
 
-    private bool HasUsed(QueueState queue) => _memory.Get16(queue.Layout.UsedIndex) != (ushort)queue.Consumed;
-
     private void TakeUsed(QueueState queue)
     {
-        while (HasUsed(queue))
+        while (queue.Ring.HasUsed)
         {
             string where = $"{Name}, queue {queue.Plan.Index}, used element {queue.Consumed}";
             GeneratedRun.Require(queue.Outstanding != 0, $"{where}: no chain is left that host 2 was to use");
-            ChainState chain = queue.UsedOrder[queue.Consumed];
-            ulong element = queue.Layout.UsedElement((ushort)queue.Consumed);
-            uint id = _memory.Get32(element);
-            uint length = _memory.Get32(element + 4);
-            GeneratedRun.Require(id == chain.Head, $"{where}: id is {id}; expected {chain.Head}");
+            ChainState chain = queue.Returns[queue.Consumed];
+            (uint id, uint length) = queue.Ring.Look(where);
+            GeneratedRun.Require(id == chain.Id, $"{where}: id is {id}; expected {chain.Id}");
             GeneratedRun.Require(length == chain.Answer.Length, $"{where}: len is {length}; host 2 used {chain.Answer.Length}");
             CheckBuffers(chain, where);
-            _memory.Accept(element, 8);
-            _memory.Put(queue.Layout.UsedIndex, _memory.Get16(queue.Layout.UsedIndex));
+            queue.Ring.Take(chain, where);
             queue.Consumed++;
-            foreach (ushort descriptor in chain.Descriptors)
-            {
-                queue.Free.Enqueue(descriptor);
-            }
-
+            Coverage.Hit(CoveragePoint.QueueUsedAfterReset, _resetQueues != 0 && _life.Queues.All(plan => plan != queue.Plan));
             Coverage.Hit(CoveragePoint.NothingUsed, chain.WritableLength != 0 && length == 0);
             Coverage.Hit(CoveragePoint.PartUsed, length != 0 && length < chain.WritableLength);
             Coverage.Hit(CoveragePoint.AllUsed, length != 0 && length == chain.WritableLength);
@@ -673,22 +625,18 @@ internal sealed class GeneratedDriver
         }
 
         // Other queues' interrupts may be under way where the whole function is masked.
-        if (masked.WholeFunction && _queues.Exists(other => other != queue && other.Available.Count != other.Consumed))
+        if (masked.WholeFunction && _queues.Exists(other => other != queue && other.IsBusy))
         {
             return;
         }
 
         await Until(() => _ledger.IsEven, $"an interrupt that is owed ({_ledger.Owed})", SettlingLooks);
-        if (queue.EventIdx)
-        {
-            _memory.Put(queue.Layout.UsedEvent, (ushort)queue.Consumed);
-        }
-
+        queue.AskBehind(0);
         await Mask(queue, masked.WholeFunction, true);
         await Publish(masked.Batch);
         while (queue.Outstanding != 0)
         {
-            await Until(() => HasUsed(queue), $"queue {queue.Plan.Index}: a used buffer", MostLooks);
+            await Until(() => queue.Ring.HasUsed, $"queue {queue.Plan.Index}: a used buffer", MostLooks);
             TakeUsed(queue);
         }
 
@@ -750,12 +698,14 @@ internal sealed class GeneratedDriver
         await Until(() => _ledger.IsEven, $"an interrupt ({_ledger.Owed})", SettlingLooks);
         foreach (QueueState queue in _queues)
         {
-            string? wrong = queue.Outstanding == 0 && !HasUsed(queue) ? null : "there is a used element too many";
+            string? wrong = queue.Outstanding == 0 && !queue.Ring.HasUsed ? null : "there is a used element too many";
             GeneratedRun.Require(wrong is null, $"{Name}, queue {queue.Plan.Index}: {wrong}");
-            if (queue.EventIdx)
+            if (queue.IsServed)
             {
-                _memory.Accept(queue.Layout.AvailableEvent, 2);
+                await Until(() => queue.Ring.AsksForNext, $"queue {queue.Plan.Index}: the device's wish to be told of the next chain", MostLooks);
             }
+
+            queue.Ring.AcceptEvent();
         }
     }
 
@@ -765,79 +715,64 @@ internal sealed class GeneratedDriver
     {
         QueueState queue = _queues[0];
         Illegal kind = _life.Illegal;
+        if (!queue.IsServed)
+        {
+            await Notify(queue);
+        }
+
         await Until(() => _run.BackEnd.Serves(_function, queue.Plan.Index), "host 2's ring", MostLooks);
         Fail();
-        ulong buffer = queue.Layout.DescriptorTable;
+        DriverRing ring = queue.Ring;
+        ulong buffer = ring.OfferAddress;
         switch (kind)
         {
-            case Illegal.HeadOutOfRange:
-                await Offer(queue, queue.Plan.Size);
+            case Illegal.AvailableIndexJumps when queue.Plan.Packed:
+                await OfferToHostTwo(queue);
+                ring.Break(kind);
                 break;
-            case Illegal.AvailableIndexJumps:
-                _memory.Put(queue.Layout.AvailableIndex, (ushort)(_memory.Get16(queue.Layout.AvailableIndex) + queue.Plan.Size + 1));
-                await Notify(queue);
-                break;
-            case Illegal.HeadInUse:
-                PutDescriptor(queue, 0, new Descriptor(buffer, 1, DescriptorFlags.None, 0));
-                await Offer(queue, 0, 0);
-                break;
-            case Illegal.Loop:
-                PutDescriptor(queue, 0, new Descriptor(buffer, 1, DescriptorFlags.Next, 1));
-                PutDescriptor(queue, 1, new Descriptor(buffer, 1, DescriptorFlags.Next, 0));
-                await Offer(queue, 0);
-                break;
-            case Illegal.NextOutOfRange:
-                PutDescriptor(queue, 0, new Descriptor(buffer, 1, DescriptorFlags.Next, queue.Plan.Size));
-                await Offer(queue, 0);
+            case Illegal.HeadOutOfRange or Illegal.AvailableIndexJumps or Illegal.HeadInUse or Illegal.Loop or Illegal.NextOutOfRange:
+                ring.Break(kind);
                 break;
             case Illegal.ReadableAfterWritable:
-                PutDescriptor(queue, 0, new Descriptor(buffer, 1, DescriptorFlags.Next | DescriptorFlags.Write, 1));
-                PutDescriptor(queue, 1, new Descriptor(buffer, 1, DescriptorFlags.None, 0));
-                await Offer(queue, 0);
+                ring.Offer(new Descriptor(buffer, 1, DescriptorFlags.Next | DescriptorFlags.Write, 0), new Descriptor(buffer, 1, DescriptorFlags.None, 0));
                 break;
-            case Illegal.IndirectNotNegotiated:
-                PutDescriptor(queue, 0, new Descriptor(buffer, Descriptor.Size, DescriptorFlags.Indirect, 0));
-                await Offer(queue, 0);
+            case Illegal.IndirectNotNegotiated or Illegal.IndirectInIndirect:
+                ring.Offer(new Descriptor(buffer, Descriptor.Size, DescriptorFlags.Indirect, 0));
                 break;
             case Illegal.IndirectBadSize:
-                PutDescriptor(queue, 0, new Descriptor(buffer, 24, DescriptorFlags.Indirect, 0));
-                await Offer(queue, 0);
-                break;
-            case Illegal.IndirectInIndirect:
-                PutDescriptor(queue, 0, new Descriptor(buffer, Descriptor.Size, DescriptorFlags.Indirect, 0));
-                await Offer(queue, 0);
+                ring.Offer(new Descriptor(buffer, 24, DescriptorFlags.Indirect, 0));
                 break;
             case Illegal.IndirectWithNext:
-                PutDescriptor(queue, 0, new Descriptor(buffer, Descriptor.Size, DescriptorFlags.Indirect | DescriptorFlags.Next, 1));
-                await Offer(queue, 0);
+                ring.Offer(new Descriptor(buffer, Descriptor.Size, DescriptorFlags.Indirect | DescriptorFlags.Next, 0), new Descriptor(buffer, 1, DescriptorFlags.None, 0));
                 break;
             case Illegal.BufferOutsideMemory:
-                PutDescriptor(queue, 0, new Descriptor(_memory.End + 0x1000, 64, DescriptorFlags.None, 0));
-                await Offer(queue, 0);
+                ring.Offer(new Descriptor(_memory.End + 0x1000, 64, DescriptorFlags.None, 0));
                 break;
             case Illegal.NoByte:
-                PutDescriptor(queue, 0, new Descriptor(buffer, 0, DescriptorFlags.None, 0));
-                await Offer(queue, 0);
+                ring.Offer(new Descriptor(buffer, 0, DescriptorFlags.None, 0));
                 break;
             case Illegal.AddressWraps:
-                PutDescriptor(queue, 0, new Descriptor(ulong.MaxValue - 0xFFF, 0x2000, DescriptorFlags.None, 0));
-                await Offer(queue, 0);
+                ring.Offer(new Descriptor(ulong.MaxValue - 0xFFF, 0x2000, DescriptorFlags.None, 0));
                 break;
             default:
                 await BreakHostTwo(queue, kind);
                 return;
         }
 
-        await ExpectNeedsReset(kind <= Illegal.HeadInUse ? CoveragePoint.DriverNeedsReset : CoveragePoint.ChainNeedsReset);
+        await Notify(queue);
+        await ExpectNeedsReset((queue.Plan.Packed, kind <= Illegal.HeadInUse) switch
+        {
+            (false, true) => CoveragePoint.DriverNeedsReset,
+            (false, false) => CoveragePoint.ChainNeedsReset,
+            (true, true) => CoveragePoint.PackedRingNeedsReset,
+            (true, false) => CoveragePoint.PackedChainNeedsReset,
+        });
     }
 
     private async Task BreakHostTwo(QueueState queue, Illegal kind)
     {
         // Wrong only once the scheduler looks at the ring: with a chain that it has offered.
-        ushort before = _run.BackEnd.Taken(_function, queue.Plan.Index);
-        PutDescriptor(queue, 0, new Descriptor(queue.Layout.DescriptorTable, 4, DescriptorFlags.None, 0));
-        await Offer(queue, 0);
-        await Until(() => _run.BackEnd.Taken(_function, queue.Plan.Index) != before, "a chain at host 2", MostLooks);
+        await OfferToHostTwo(queue);
         uint place = _run.BackEnd.LastPlace(_function, queue.Plan.Index);
         (uint id, uint length, int count) = kind switch
         {
@@ -849,23 +784,13 @@ internal sealed class GeneratedDriver
         await ExpectNeedsReset(CoveragePoint.BackEndNeedsReset);
     }
 
-    private void PutDescriptor(QueueState queue, ushort index, Descriptor descriptor)
+    // A chain of 4 readable bytes, which host 2 has once this ends.
+    private async Task OfferToHostTwo(QueueState queue)
     {
-        Span<byte> bytes = stackalloc byte[Descriptor.Size];
-        descriptor.Write(bytes);
-        _memory.Put(queue.Layout.DescriptorAddress(index), bytes);
-    }
-
-    private async Task Offer(QueueState queue, params ushort[] heads)
-    {
-        ushort index = _memory.Get16(queue.Layout.AvailableIndex);
-        foreach (ushort head in heads)
-        {
-            _memory.Put(queue.Layout.AvailableEntry(index++), head);
-        }
-
-        _memory.Put(queue.Layout.AvailableIndex, index);
+        ushort before = _run.BackEnd.Taken(_function, queue.Plan.Index);
+        queue.Ring.Offer(new Descriptor(queue.Ring.OfferAddress, 4, DescriptorFlags.None, 0));
         await Notify(queue);
+        await Until(() => _run.BackEnd.Taken(_function, queue.Plan.Index) != before, "a chain at host 2", MostLooks);
     }
 
     private async Task ExpectNeedsReset(CoveragePoint point)

@@ -45,13 +45,14 @@ internal sealed class GeneratedRun : ICompletionChoice, IDisposable
                 new ProgramHostOptions { Functions = PlanMaker.Functions, MemoryBytes = PlanMaker.HostOneBytes, MemoryBase = plan.Bases[0] },
                 new ProgramHostOptions { Functions = 1, MemoryBytes = PlanMaker.HostTwoBytes, MemoryBase = plan.Bases[1] },
             ],
+            RingFeatures = plan.RingFeatures,
             CompletionLatencyCycles = plan.Latency,
             Completions = this,
             Stimuli = stimuli,
             Log = _reports.Add,
         });
         Memories = [new HostImage(Stepped, 0, plan.Bases[0], plan.Seed + 1), new HostImage(Stepped, 1, plan.Bases[1], plan.Seed + 2)];
-        _ledgers = [.. Enumerable.Range(0, PlanMaker.Functions).Select(_ => new InterruptLedger(Memories[0], Coverage))];
+        _ledgers = [.. Enumerable.Range(0, PlanMaker.Functions).Select(_ => new InterruptLedger(Coverage))];
         _watches =
         [
             new PortWatch(0, Memories[0], _ledgers, plan.DeviceControls, Coverage),

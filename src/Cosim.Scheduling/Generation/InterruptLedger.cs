@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers.Binary;
 using Cosim.Pcie;
-using Cosim.Virtio;
 
 namespace Cosim.Scheduling.Generation;
 
 /// <summary>
-/// Which interrupts a function owes its driver. A queue's is owed from the moment at which the FPGA looks at used_event or at the available ring's flags, after
-/// it has written the used index, and finds that one is wanted; each is given exactly once, none without having been owed.
+/// Which interrupts a function owes its driver. A queue's is owed from the moment at which the FPGA looks whether one is wanted, after
+/// it has shown the driver a used chain, and finds that it is; each is given exactly once, none without having been owed.
 /// </summary>
 /// <remarks>While a vector is masked one interrupt stands for all; INTA may tell of several at once, and is asserted no more often than there are.</remarks>
-internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
+internal sealed class InterruptLedger(Coverage coverage)
 {
     private readonly Dictionary<int, int> _owed = [];
+    private readonly Dictionary<int, int> _allowed = [];
     private readonly HashSet<int> _masked = [];
     private int _intxOwed;
 
@@ -37,6 +36,7 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
     public void Clear()
     {
         _owed.Clear();
+        _allowed.Clear();
         _masked.Clear();
         _intxOwed = 0;
         Queues.Clear();
@@ -92,12 +92,27 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
             return $"interrupt of vector {vector}, which is masked";
         }
 
-        if (!Owes(vector))
+        if (Owes(vector))
+        {
+            _owed[vector]--;
+        }
+        else if (_allowed.GetValueOrDefault(vector) != 0)
+        {
+            _allowed[vector]--;
+        }
+        else
         {
             return $"interrupt of vector {vector}, which nothing has caused";
         }
 
-        _owed[vector]--;
+        if (!Owes(vector))
+        {
+            foreach (QueueState queue in Queues.Where(queue => queue.Vector == vector))
+            {
+                queue.Owed = 0;
+            }
+        }
+
         return null;
     }
 
@@ -119,25 +134,41 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
         return null;
     }
 
+    /// <summary>
+    /// A queue was reset: none of its interrupts comes from here on. Where queues share a vector, nobody knows whose those were that came last:
+    /// as many as may have been this queue's may still come, and need not.
+    /// </summary>
+    public void Drop(QueueState queue)
+    {
+        _ = Queues.Remove(queue);
+        if (queue.Vector < 0 || Intx)
+        {
+            return;
+        }
+
+        int all = _owed.GetValueOrDefault(queue.Vector);
+        int others = Queues.Where(other => other.Vector == queue.Vector).Sum(other => other.Owed);
+        _owed[queue.Vector] = Math.Max(0, all - queue.Owed);
+        _allowed[queue.Vector] = _allowed.GetValueOrDefault(queue.Vector) + Math.Min(all, others) - _owed[queue.Vector];
+    }
+
     /// <summary>The FPGA writes host 1's memory.</summary>
     /// <returns>What is wrong, or null.</returns>
     public string? Written(in Tlp request)
     {
         foreach (QueueState queue in Queues)
         {
-            if (request.ByteAddress != queue.Layout.UsedIndex)
+            if (queue.Ring.Shown(request, queue) is not { } chains)
             {
                 continue;
             }
 
-            ushort index = BinaryPrimitives.ReadUInt16LittleEndian(request.Payload[(int)(queue.Layout.UsedIndex - request.Address)..]);
             if (queue.Undecided)
             {
-                return $"queue {queue.Plan.Index}: the used index goes on to {index} before the FPGA has looked whether an interrupt is wanted for {queue.Published}";
+                return $"queue {queue.Plan.Index}: {chains} more used chains are shown before the FPGA has looked whether an interrupt is wanted for {queue.Published}";
             }
 
-            (queue.PublishedBefore, queue.Published) = (queue.Published, index);
-            queue.Undecided = true;
+            queue.Publish(chains);
         }
 
         return null;
@@ -148,25 +179,23 @@ internal sealed class InterruptLedger(HostImage memory, Coverage coverage)
     {
         foreach (QueueState queue in Queues)
         {
-            ulong looks = queue.EventIdx ? queue.Layout.UsedEvent : queue.Layout.Available;
-            if (!queue.Undecided || request.ByteAddress != looks || request.RequestBytes != 2)
+            if (!queue.Undecided || !queue.Ring.IsLook(request))
             {
                 continue;
             }
 
             queue.Undecided = false;
-            ushort value = memory.Get16(looks);
-            bool wanted = queue.EventIdx
-                ? SplitVirtqueue.PassesEvent(value, queue.Published, queue.PublishedBefore)
-                : (value & SplitVirtqueue.AvailableNoInterrupt) == 0;
-            if (wanted)
+            coverage.Hit(CoveragePoint.InOrderBatch, queue.InOrder && queue.PublishedLast > 1);
+            coverage.Hit(CoveragePoint.PackedUsedTogether, queue.Plan.Packed && queue.PublishedLast > 1);
+            if (queue.Ring.WantsInterrupt(queue))
             {
+                queue.Owed++;
                 Owe(queue.Vector);
-                coverage.Hit(CoveragePoint.InterruptCoalesced, (ushort)(queue.Published - queue.PublishedBefore) > 1);
+                coverage.Hit(CoveragePoint.InterruptCoalesced, queue.PublishedLast > 1);
             }
             else
             {
-                coverage.Hit(queue.EventIdx ? CoveragePoint.InterruptSuppressedByEvent : CoveragePoint.InterruptSuppressedByFlag);
+                coverage.Hit(queue.Ring.Suppression);
             }
         }
     }

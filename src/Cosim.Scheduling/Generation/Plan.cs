@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using Cosim.Fpga;
+using Cosim.Virtio;
 
 namespace Cosim.Scheduling.Generation;
 
@@ -27,13 +28,17 @@ internal sealed record Plan
     /// <summary>Device Control of the functions of port 0, and last of port 1's: Max_Payload_Size and Max_Read_Request_Size.</summary>
     public required ushort[] DeviceControls { get; init; }
 
+    /// <summary>What the functions offer of <see cref="VirtioFeatures.AllRing"/>.</summary>
+    public required ulong RingFeatures { get; init; }
+
     public required BackEndPlan BackEnd { get; init; }
 
     public required IReadOnlyList<Epoch> Epochs { get; init; }
 
     /// <summary>Whether host 1's memory is the same at the end on each FPGA: nothing was interrupted at a time that depends on its speed.</summary>
     public bool EndsAlike => Epochs.All(epoch => epoch.Interruption == Interruption.Nothing
-        && epoch.Lives.All(life => life is null or { LeavesInFlight: false, Illegal: Illegal.Nothing }));
+        && epoch.Lives.All(life => life is null or { LeavesInFlight: false, Illegal: Illegal.Nothing }
+            && life?.Operations.Any(operation => operation is QueueResetOperation) != true));
 }
 
 /// <summary>How host 2's software behaves.</summary>
@@ -97,10 +102,20 @@ internal enum Ending
 internal enum Illegal
 {
     Nothing,
+
+    /// <summary>Split rings only.</summary>
     HeadOutOfRange,
+
+    /// <summary>More is available than the queue has; in a packed ring it goes over a chain that is in flight.</summary>
     AvailableIndexJumps,
+
+    /// <summary>A head, or a buffer id, is offered twice.</summary>
     HeadInUse,
+
+    /// <summary>The chain has no end.</summary>
     Loop,
+
+    /// <summary>Split rings only.</summary>
     NextOutOfRange,
     ReadableAfterWritable,
     IndirectNotNegotiated,
@@ -119,9 +134,8 @@ internal enum Illegal
 /// <summary>A function from one reset to the next.</summary>
 internal sealed record Life
 {
-    public required bool EventIdx { get; init; }
-
-    public required bool Indirect { get; init; }
+    /// <summary>What the driver negotiates of <see cref="Plan.RingFeatures"/>.</summary>
+    public required ulong Features { get; init; }
 
     public required Notice Notice { get; init; }
 
@@ -137,8 +151,29 @@ internal sealed record Life
     public required Illegal Illegal { get; init; }
 }
 
-/// <summary>A queue: where its parts are, from the start of host 1's memory.</summary>
-internal sealed record QueuePlan(ushort Index, ushort Size, uint Descriptors, uint Available, uint Used, bool SuppressesInterrupts);
+/// <summary>A queue.</summary>
+internal sealed record QueuePlan
+{
+    public required ushort Index { get; init; }
+
+    public required bool Packed { get; init; }
+
+    public required ushort Size { get; init; }
+
+    /// <summary>The descriptor area, from the start of host 1's memory.</summary>
+    public required uint Descriptors { get; init; }
+
+    /// <summary>The driver area: available ring, or driver event suppression structure.</summary>
+    public required uint Driver { get; init; }
+
+    /// <summary>The device area: used ring, or device event suppression structure.</summary>
+    public required uint Device { get; init; }
+
+    public required bool SuppressesInterrupts { get; init; }
+
+    /// <summary>Makes the buffer ids of a packed ring; 0: those from 0 on.</summary>
+    public required int IdStride { get; init; }
+}
 
 /// <summary>A part of a buffer.</summary>
 internal readonly record struct Segment(uint Offset, uint Length, bool Writable);
@@ -174,7 +209,12 @@ internal sealed record ChainPlan
 internal abstract record Operation;
 
 /// <summary>Makes chains available, all at once; the back end uses them in another order.</summary>
-internal sealed record BatchOperation(int Queue, IReadOnlyList<ChainPlan> Chains, IReadOnlyList<int> UsedOrder, bool NotifiesAlways) : Operation;
+/// <param name="Queue">Position in the life's queues.</param>
+/// <param name="Chains">The chains.</param>
+/// <param name="UsedOrder">Positions in them.</param>
+/// <param name="NotifiesAlways">The driver notifies whether the device wants it or not.</param>
+/// <param name="Pause">Cycles between the writing of the descriptors and that which makes them available.</param>
+internal sealed record BatchOperation(int Queue, IReadOnlyList<ChainPlan> Chains, IReadOnlyList<int> UsedOrder, bool NotifiesAlways, uint Pause) : Operation;
 
 /// <summary>Waits until all chains of a queue are used.</summary>
 internal sealed record DrainOperation(int Queue) : Operation;
@@ -196,6 +236,9 @@ internal sealed record ConfigReadOperation(int Offset, int Length) : Operation;
 
 /// <summary>Notifies a queue that has nothing new, several times.</summary>
 internal sealed record StormOperation(int Queue, int Notifications) : Operation;
+
+/// <summary>Resets a queue, whatever is in flight, and sets it up anew after some cycles.</summary>
+internal sealed record QueueResetOperation(int Queue, uint Pause, QueuePlan Anew) : Operation;
 
 /// <summary>A TLP that no host should send.</summary>
 internal sealed record StrayOperation(int Port, Stray Kind) : Operation;

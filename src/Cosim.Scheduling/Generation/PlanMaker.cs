@@ -33,15 +33,24 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
     private const int MostSegments = 40;
     private const ushort DefaultDeviceControl = 0x2810;
 
+    private static readonly ulong[] s_negotiable =
+    [
+        VirtioFeatures.RingEventIdx, VirtioFeatures.RingIndirectDesc, VirtioFeatures.RingPacked, VirtioFeatures.RingReset, VirtioFeatures.InOrder, VirtioFeatures.NotificationData,
+    ];
+
     private uint _cursor;
     private uint _end;
     private int _bytes;
     private bool _isSlow;
+    private ulong _offered;
+    private ulong _features;
+    private bool _wrong;
 
     /// <summary>Makes the plan.</summary>
     public Plan Make()
     {
         int shared = choices.Below(4);
+        _offered = choices.Pick(VirtioFeatures.UsualRing, VirtioFeatures.AllRing, VirtioFeatures.AllRing, VirtioFeatures.UsualRing & ~VirtioFeatures.RingPacked);
         Plan plan = new()
         {
             Pauses = choices.Chance(80)
@@ -53,6 +62,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
             Seed = (ulong)choices.Below(int.MaxValue),
             Bases = [choices.Pick(0ul, FourGib - (10 * Page), FourGib - FunctionBytes - (10 * Page), FourGib - (40 * Page), 0x12_3456_7000_0000ul), choices.Pick(0ul, FourGib - (HostTwoBytes / 2), 0x7FFF_0000_0000ul)],
             DeviceControls = [.. Enumerable.Range(0, Functions + 1).Select(_ => DeviceControl())],
+            RingFeatures = _offered,
             BackEnd = new BackEndPlan
             {
                 EventIdx = choices.Chance(128),
@@ -99,20 +109,20 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
         _end = _cursor + FunctionBytes;
         _bytes = LifeBytes;
         _isSlow = interruption == Interruption.NewSession;
-        bool eventIdx = choices.Chance(128);
-        bool indirect = choices.Chance(128);
+        _features = Features();
         Notice notice = choices.Chance(128) ? choices.Pick(Notice.SharedVector, Notice.NoVector, Notice.Intx) : Notice.VectorPerQueue;
-        bool wrong = illegal && interruption == Interruption.Nothing && choices.Chance(160);
+        bool wrong = _wrong = illegal && interruption == Interruption.Nothing && choices.Chance(160);
         Ending ending = choices.Pick(Ending.Nothing, Ending.StatusReset, Ending.FunctionLevelReset);
         ending = wrong && ending == Ending.Nothing ? Ending.StatusReset : ending;
         bool inFlight = !wrong && ending != Ending.Nothing && choices.Chance(128);
         List<QueuePlan> queues = QueuePlans();
+        List<QueuePlan> first = [.. queues];
         int[] free = [.. queues.Select(queue => (int)queue.Size)];
         List<Operation> operations = [];
         int count = choices.Pick(1, 2, 3, 5, 8, 12);
         for (int i = 0; i < count && _bytes > 0 && _end - _cursor > Reserve; i++)
         {
-            Add(operations, queues, free, indirect, notice, interruption);
+            Add(operations, queues, free, notice, interruption);
         }
 
         for (int q = 0; q < queues.Count; q++)
@@ -126,7 +136,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
         if (inFlight)
         {
             int queue = choices.Below(queues.Count);
-            BatchOperation last = Batch(queues, free, queue, indirect, kept: choices.Chance(128));
+            BatchOperation last = Batch(queues, free, queue, kept: choices.Chance(128));
             if (last.Chains.Count != 0)
             {
                 operations.Add(last);
@@ -137,22 +147,40 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
 
         return new Life
         {
-            EventIdx = eventIdx,
-            Indirect = indirect,
+            Features = _features,
             Notice = notice,
-            Queues = queues,
+            Queues = first,
             Operations = operations,
             Ending = ending,
             LeavesInFlight = inFlight,
-            Illegal = wrong ? IllegalKind(indirect) : Illegal.Nothing,
+            Illegal = wrong ? IllegalKind() : Illegal.Nothing,
         };
     }
 
-    private Illegal IllegalKind(bool indirect)
+    // What host 2 has used ahead of its turn is not offered to a new session, if the bridge has seen it: nobody can tell from outside whether it has.
+    private bool InOrderIsSure => Has(VirtioFeatures.InOrder) && _isSlow;
+
+    private bool Has(ulong feature) => (_features & feature) != 0;
+
+    private ulong Features()
     {
+        ulong features = 0;
+        foreach (ulong feature in s_negotiable)
+        {
+            features |= choices.Chance(128) ? feature & _offered : 0;
+        }
+
+        return features;
+    }
+
+    private Illegal IllegalKind()
+    {
+        bool indirect = Has(VirtioFeatures.RingIndirectDesc);
         Illegal kind = (Illegal)choices.Between(1, (int)Illegal.UsedIndexJumps);
         return kind switch
         {
+            Illegal.HeadOutOfRange when Has(VirtioFeatures.RingPacked) => Illegal.HeadInUse,
+            Illegal.NextOutOfRange when Has(VirtioFeatures.RingPacked) => Illegal.Loop,
             Illegal.IndirectBadSize or Illegal.IndirectInIndirect or Illegal.IndirectWithNext when !indirect => Illegal.IndirectNotNegotiated,
             Illegal.IndirectNotNegotiated when indirect => Illegal.IndirectBadSize,
             _ => kind,
@@ -169,20 +197,37 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
             int chosen = choices.Below(indices.Count);
             ushort index = indices[chosen];
             indices.RemoveAt(chosen);
-            ushort size = choices.Pick<ushort>(16, 2, 4, 8, 32, 64, 128, 256);
-            uint descriptors = Place((uint)SplitVirtqueue.DescriptorTableBytes(size), 16);
-            uint available = Place((uint)SplitVirtqueue.AvailableBytes(size), 2);
-            uint used = Place((uint)SplitVirtqueue.UsedBytes(size), 4);
-            queues.Add(new QueuePlan(index, size, descriptors, available, used, choices.Chance(50)));
+            queues.Add(QueuePlan(index));
         }
 
         return queues;
     }
 
-    private void Add(List<Operation> operations, List<QueuePlan> queues, int[] free, bool indirect, Notice notice, Interruption interruption)
+    private QueuePlan QueuePlan(ushort index)
+    {
+        // What is wrong with a ring takes two descriptors.
+        bool packed = Has(VirtioFeatures.RingPacked);
+        ushort size = !packed ? choices.Pick<ushort>(16, 2, 4, 8, 32, 64, 128, 256)
+            : _wrong ? choices.Pick<ushort>(16, 2, 3, 5, 8, 13, 100, 256)
+            : choices.Pick<ushort>(16, 1, 2, 3, 4, 5, 7, 8, 13, 33, 100, 255, 256);
+        int[] bytes = DriverRing.AreaBytes(packed, size);
+        return new QueuePlan
+        {
+            Index = index,
+            Packed = packed,
+            Size = size,
+            Descriptors = Place((uint)bytes[0], 16),
+            Driver = Place((uint)bytes[1], packed ? 4u : 2u),
+            Device = Place((uint)bytes[2], 4),
+            SuppressesInterrupts = choices.Chance(50),
+            IdStride = packed ? choices.Pick(0, choices.Below(1 << 15)) : 0,
+        };
+    }
+
+    private void Add(List<Operation> operations, List<QueuePlan> queues, int[] free, Notice notice, Interruption interruption)
     {
         int queue = choices.Below(queues.Count);
-        int kind = choices.Below(18);
+        int kind = choices.Below(20);
         bool calm = interruption == Interruption.Nothing;
         switch (kind)
         {
@@ -196,7 +241,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
             case 11 or 12 when calm && notice is Notice.VectorPerQueue && !queues[queue].SuppressesInterrupts:
                 operations.Add(new DrainOperation(queue));
                 free[queue] = queues[queue].Size;
-                BatchOperation batch = Batch(queues, free, queue, indirect, kept: false);
+                BatchOperation batch = Batch(queues, free, queue, kept: false);
                 free[queue] = queues[queue].Size;
                 operations.Add(new MaskedOperation(batch, choices.Chance(100)));
                 break;
@@ -217,6 +262,17 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
             case 17 when illegal:
                 operations.Add(new StrayOperation(choices.Below(2), (Stray)choices.Below((int)Stray.LengthMismatch + 1)));
                 break;
+            case 18 or 19 when Has(VirtioFeatures.RingReset):
+                if (choices.Chance(180) && free[queue] > 0 && Batch(queues, free, queue, kept: choices.Chance(128)) is { Chains.Count: > 0 } last)
+                {
+                    operations.Add(last);
+                    operations.Add(new IdleOperation((uint)choices.Pick(0, choices.Below(64), choices.Below(1500))));
+                }
+
+                queues[queue] = QueuePlan(queues[queue].Index);
+                free[queue] = queues[queue].Size;
+                operations.Add(new QueueResetOperation(queue, (uint)choices.Pick(0, 0, choices.Below(1500)), queues[queue]));
+                break;
             default:
                 if (free[queue] < 2)
                 {
@@ -224,7 +280,7 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
                     free[queue] = queues[queue].Size;
                 }
 
-                BatchOperation chains = Batch(queues, free, queue, indirect, kept: false);
+                BatchOperation chains = Batch(queues, free, queue, kept: false);
                 if (chains.Chains.Count != 0)
                 {
                     operations.Add(chains);
@@ -234,19 +290,19 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
         }
     }
 
-    private BatchOperation Batch(List<QueuePlan> queues, int[] free, int queue, bool indirect, bool kept)
+    private BatchOperation Batch(List<QueuePlan> queues, int[] free, int queue, bool kept)
     {
         int count = choices.Pick(1, 1, 2, 4, 9, 20, 40);
         List<ChainPlan> chains = [];
         while (chains.Count < count && free[queue] > 0 && (_bytes > 0 || chains.Count == 0) && _end - _cursor > Reserve / 2)
         {
-            ChainPlan chain = Chain(queues[queue].Size, free[queue], indirect, kept);
+            ChainPlan chain = Chain(queues[queue].Size, free[queue], kept && !InOrderIsSure);
             free[queue] -= chain.Direct + (chain.Direct < chain.Segments.Count ? 1 : 0);
             chains.Add(chain);
         }
 
         List<int> order = [.. Enumerable.Range(0, chains.Count)];
-        if (choices.Chance(100))
+        if (choices.Chance(100) && !InOrderIsSure)
         {
             for (int i = 0; i < order.Count; i++)
             {
@@ -255,18 +311,18 @@ internal sealed class PlanMaker(Choices choices, bool illegal)
             }
         }
 
-        return new BatchOperation(queue, chains, order, choices.Chance(40));
+        return new BatchOperation(queue, chains, order, choices.Chance(40), (uint)choices.Pick(0, 0, 0, choices.Below(800)));
     }
 
-    private ChainPlan Chain(int size, int free, bool indirect, bool kept)
+    private ChainPlan Chain(int size, int free, bool kept)
     {
         int most = Math.Min(size, MostSegments);
         int count = Math.Min(most, choices.Pick(1, 2, 2, 3, 5, 7, 17, MostSegments));
-        bool inTable = indirect && choices.Chance(150);
+        bool inTable = Has(VirtioFeatures.RingIndirectDesc) && choices.Chance(150);
         int direct = count;
         if (inTable)
         {
-            direct = choices.Chance(60) ? Math.Min(choices.Below(3), Math.Min(count - 1, free - 1)) : 0;
+            direct = !Has(VirtioFeatures.RingPacked) && choices.Chance(60) ? Math.Min(choices.Below(3), Math.Min(count - 1, free - 1)) : 0;
         }
         else if (count > free)
         {
