@@ -43,22 +43,28 @@ public abstract partial class HostShell
     public Task ConfigureInterfaceAsync(string name, string address, CancellationToken cancellation = default) =>
         Console.RequireAsync($"ip address replace {address} dev {name} && ip link set {name} up", Short, cancellation);
 
-    /// <summary>Sends echo requests, one every <paramref name="interval"/>, and counts the replies.</summary>
-    public async Task<PingResult> PingAsync(string address, int count, TimeSpan interval, TimeSpan deadline, CancellationToken cancellation = default)
+    /// <summary>Sends echo requests, each once the one before is answered or 10 s old, and counts the replies.</summary>
+    public async Task<PingResult> PingAsync(string address, int count, TimeSpan deadline, CancellationToken cancellation = default)
     {
-        string seconds = interval.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-        CommandResult result = await Console.RunAsync($"ping -c {count} -i {seconds} -W 10 {address}", deadline, cancellation);
-        Match counts = PingCounts().Match(result.Output);
-        if (!counts.Success)
-        {
-            throw new GuestException($"ping of {address} ended with status {result.ExitStatus}: {result.Output.Trim()}");
-        }
+        // One 'ping' for all of them would wait for the last ones for two of its longest round trips only, and at least a second: on a busy
+        // machine they come later, and would count as lost.
+        string output = await Console.RequireAsync(
+            $$"""
+            i=0
+            while [ $i -lt {{count}} ]; do ping -q -c 1 -W 10 {{address}} 2>&1; i=$((i + 1)); done | awk '
+                / transmitted/ { sent += $1; received += $4; next }
+                /^round-trip/ { split($4, times, "/"); total += times[2]; next }
+                !/^$|^PING|^---/ { complaint = $0 }
+                END { print sent + 0, received + 0, received ? total / received : 0, complaint }'
+            """,
+            deadline,
+            cancellation);
+        Match counts = PingCounts().Match(output);
+        return counts.Success && counts.Groups[4].Length == 0
+            ? new PingResult(Number(counts.Groups[1]), Number(counts.Groups[2]), double.Parse(counts.Groups[3].ValueSpan, CultureInfo.InvariantCulture))
+            : throw new GuestException($"ping of {address}: {output.Trim()}");
 
-        Match time = PingTimes().Match(result.Output);
-        return new PingResult(
-            int.Parse(counts.Groups[1].ValueSpan, CultureInfo.InvariantCulture),
-            int.Parse(counts.Groups[2].ValueSpan, CultureInfo.InvariantCulture),
-            time.Success ? double.Parse(time.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0);
+        static int Number(Group digits) => int.Parse(digits.ValueSpan, CultureInfo.InvariantCulture);
     }
 
     /// <summary>What a network interface has counted since it is there.</summary>
@@ -117,9 +123,6 @@ public abstract partial class HostShell
             long.Parse(words[8], CultureInfo.InvariantCulture));
     }
 
-    [GeneratedRegex(@"(\d+) packets transmitted, (\d+) packets received")]
+    [GeneratedRegex(@"^(\d+) (\d+) ([\d.e+-]+) ?(.*)$")]
     private static partial Regex PingCounts();
-
-    [GeneratedRegex(@"round-trip min/avg/max = [\d.]+/([\d.]+)/")]
-    private static partial Regex PingTimes();
 }

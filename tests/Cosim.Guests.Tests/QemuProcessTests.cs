@@ -57,8 +57,10 @@ public sealed class QemuProcessTests
             await host.ListenAsync(5001);
             string sent = await host.SendAsync("127.0.0.1", 5001, 1 << 20, Deadline);
             Assert.That(await host.ReceivedSha256Async(Deadline), Is.EqualTo(sent));
-            PingResult pings = await host.PingAsync("127.0.0.1", 3, TimeSpan.FromMilliseconds(10), Deadline);
+            PingResult pings = await host.PingAsync("127.0.0.1", 3, Deadline);
             Assert.That((pings.Sent, pings.Received), Is.EqualTo((3, 3)));
+            Assert.That(pings.AverageMilliseconds, Is.Positive);
+            Assert.That(async () => await host.PingAsync("nowhere", 1, Deadline), Throws.TypeOf<GuestException>().With.Message.Contains("bad address"));
 
             JsonNode status = await qemu.Monitor.ExecuteAsync("query-status");
             Assert.That((string?)status["status"], Is.EqualTo("running"));

@@ -272,7 +272,7 @@ public sealed class MainJob
     private async Task Net(HostOneShell hostOne, HostTwoShell hostTwo, string network, CancellationToken cancellation)
     {
         await hostOne.ConfigureInterfaceAsync(network, $"{HostOneAddress}/24", cancellation);
-        PingResult ping = await hostOne.PingAsync(HostTwoAddress, _sizes.Pings, TimeSpan.FromMilliseconds(10), _sizes.Deadline, cancellation);
+        PingResult ping = await hostOne.PingAsync(HostTwoAddress, _sizes.Pings, _sizes.Deadline, cancellation);
         _progress.Report($"net: {ping.Received} of {ping.Sent} pings answered, {ping.AverageMilliseconds:0.00} ms on average");
         if (ping.Received != _sizes.Pings)
         {
@@ -310,7 +310,7 @@ public sealed class MainJob
         await hostTwo.SwitchInterfaceAsync(HostTwoInterface, true, cancellation);
         await hostOne.WaitForCarrierAsync(network, true, _sizes.Deadline, cancellation);
         TimeSpan up = _progress.Elapsed;
-        PingResult ping = await hostOne.PingAsync(HostTwoAddress, 1, TimeSpan.FromSeconds(1), _sizes.Deadline, cancellation);
+        PingResult ping = await hostOne.PingAsync(HostTwoAddress, 1, _sizes.Deadline, cancellation);
         if (ping.Received != 1)
         {
             throw new InvalidOperationException("net: no ping is answered after the link has come back");
