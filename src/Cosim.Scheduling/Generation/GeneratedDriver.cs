@@ -12,6 +12,9 @@ internal sealed class GeneratedDriver
     private const int Vectors = PlanMaker.Queues + 1;
     private const int MostLooks = 40_000;
     private const int SettlingLooks = 300;
+
+    // All that is being copied for the queue comes to its end first.
+    private const int QueueResetLooks = 2000;
     private const ushort MsixNone = 0xFFFF;
     private const VirtioStatus Live = VirtioStatus.Acknowledge | VirtioStatus.Driver | VirtioStatus.FeaturesOk | VirtioStatus.DriverOk;
 
@@ -336,7 +339,7 @@ internal sealed class GeneratedDriver
         await WriteCommon(0x3A, 2, 1);
         for (int looks = 0; await ReadCommon(0x3A, 2) != 0; looks++)
         {
-            GeneratedRun.Require(looks < SettlingLooks, $"{Name}, queue {queue.Plan.Index}: queue_reset stays 1");
+            GeneratedRun.Require(looks < QueueResetLooks, $"{Name}, queue {queue.Plan.Index}: queue_reset stays 1");
             _run.CheckTime("the end of a queue's reset");
         }
 
