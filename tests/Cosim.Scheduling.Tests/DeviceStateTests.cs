@@ -28,8 +28,13 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
 
     private async Task<MockQueue> StartDriver()
     {
-        BackEnd.Requests.Clear();
         await Driver.Reset();
+        return await StartAfterReset();
+    }
+
+    private async Task<MockQueue> StartAfterReset()
+    {
+        BackEnd.Requests.Clear();
         await Driver.Negotiate(0);
         MockQueue queue = await Driver.AddQueue(0, 16, RingMemory);
         await Driver.DriverOk();
@@ -147,7 +152,7 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         Task<ulong> late = BackEnd.KeepPart(0, DeviceStateParts.Split(State(40))[0]);
         answer.SetResult();
         Assert.That(await late, Is.Zero);
-        _ = await StartDriver();
+        _ = await StartAfterReset();
         await Replace(_ => { });
         await Serving();
 
