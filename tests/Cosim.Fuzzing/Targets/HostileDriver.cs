@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-using System.Buffers.Binary;
 using Cosim.Fpga;
 using Cosim.Scheduling;
 using Cosim.Virtio;
@@ -19,16 +18,23 @@ internal sealed class HostileDriver
     private const ulong Writable = 0x3_0000;
     private const int GoodLength = 40;
 
+    private static readonly ulong[] s_features =
+    [
+        VirtioFeatures.RingEventIdx, VirtioFeatures.RingIndirectDesc, VirtioFeatures.RingPacked, VirtioFeatures.InOrder,
+        VirtioFeatures.NotificationData, VirtioFeatures.RingReset, VirtioFeatures.AccessPlatform, VirtioFeatures.OrderPlatform,
+    ];
+
     private readonly PlayedHost _host;
     private readonly int _function;
     private readonly uint _bar;
     private readonly ulong _base;
-    private readonly SplitVirtqueue[] _queues = new SplitVirtqueue[Queues];
-    private readonly ushort[] _available = new ushort[Queues];
+    private readonly DriverRing[] _queues = new DriverRing[Queues];
     private readonly byte[] _good = new byte[GoodLength];
     private readonly uint[] _vectors = new uint[4 * (Queues + 1)];
+    private readonly int[] _orders = new int[Queues];
+    private ulong _features;
     private bool _knowsVectors;
-    private ushort _used;
+    private ushort _request;
     private byte _contents;
 
     public HostileDriver(PlayedHost host, int function)
@@ -37,6 +43,11 @@ internal sealed class HostileDriver
         _function = function;
         _bar = PlayedHost.FirstBar + ((uint)function * 0x1_0000);
         _base = (ulong)function * FunctionBytes;
+        for (int q = 0; q < Queues; q++)
+        {
+            ulong ring = _base + ((ulong)q * QueueBytes);
+            _queues[q] = new DriverRing(ring, ring + 0x2000, ring + 0x3000);
+        }
     }
 
     /// <summary>BARs and Command are as <see cref="Configure"/> leaves them.</summary>
@@ -138,7 +149,7 @@ internal sealed class HostileDriver
     }
 
     /// <summary>Reset, features, queues, DRIVER_OK (virtio 1.3, 3.1.1).</summary>
-    /// <param name="features">Bit 0 EVENT_IDX, bit 1 indirect descriptors.</param>
+    /// <param name="features">Which of the ring's features are accepted: a bit for each of <see cref="s_features"/>.</param>
     /// <param name="order0">Size of queue 0 as a power of two.</param>
     /// <param name="order1">Size of queue 1.</param>
     /// <param name="wrong">What is wrong with the set-up; 0: nothing.</param>
@@ -146,13 +157,20 @@ internal sealed class HostileDriver
     public void SetUp(int features, int order0, int order1, byte wrong, byte contents)
     {
         _contents = contents;
+        _orders[0] = order0;
+        _orders[1] = order1;
+        _features = VirtioFeatures.Version1;
+        for (int i = 0; i < s_features.Length; i++)
+        {
+            _features |= (features & (1 << i)) != 0 ? s_features[i] : 0;
+        }
+
         WriteStatus(0);
         _host.Run();
         if (wrong != 1)
         {
             WriteStatus(3);
-            ulong accepted = VirtioFeatures.Version1 | ((features & 1) != 0 ? VirtioFeatures.RingEventIdx : 0) | ((features & 2) != 0 ? VirtioFeatures.RingIndirectDesc : 0)
-                | (wrong == 2 ? 0x00FF_0000u : 0);
+            ulong accepted = _features | (wrong == 2 ? 0x00FF_0000u : 0);
             for (uint half = 0; half < 2; half++)
             {
                 Common(0x08, 4, half);
@@ -165,27 +183,7 @@ internal sealed class HostileDriver
         Common(0x10, 2, wrong == 3 ? 0x55u : 0);
         for (int q = 0; q < Queues; q++)
         {
-            int order = q == 0 ? order0 : order1;
-            ulong ring = _base + ((ulong)q * QueueBytes);
-            SplitVirtqueue queue = new((ushort)(1 << order), ring, ring + 0x2000, ring + 0x3000);
-            _queues[q] = queue;
-            _available[q] = 0;
-            _host.Memory.Slice((int)ring, (int)QueueBytes).Clear();
-            // A size that is refused leaves the greatest one, whose used ring is longer.
-            _host.Post(queue.Used, 0x1000);
-            Common(0x16, 2, (uint)q);
-            Common(0x18, 2, wrong == 4 ? 3u : queue.Size);
-            Common(0x1A, 2, wrong == 5 ? 999u : (uint)q + 1);
-            Common(0x20, 4, (uint)queue.DescriptorTable);
-            Common(0x24, 4, wrong == 6 ? 0xFFFF_FFFFu : 0);
-            Common(0x28, 4, (uint)(wrong == 7 ? PlayedHost.MemoryBytes - 2 : queue.Available));
-            Common(0x2C, 4, 0);
-            Common(0x30, 4, (uint)(wrong == 8 ? PlayedHost.MemoryBytes + 0x1000 : queue.Used));
-            Common(0x34, 4, wrong == 9 ? 1u : 0);
-            if (wrong != 10 || q != 0)
-            {
-                Common(0x1C, 2, 1);
-            }
+            SetUpQueue(q, wrong);
         }
 
         if (wrong != 0)
@@ -193,10 +191,30 @@ internal sealed class HostileDriver
             _host.Post(PlayedHost.MemoryBytes, ulong.MaxValue - PlayedHost.MemoryBytes);
         }
 
-        _used = 0;
         WriteStatus((byte)(wrong == 11 ? 0x8F : 0x0F));
         IsSetUp = true;
     }
+
+    /// <summary>Resets a queue (VIRTIO_F_RING_RESET, virtio 1.3, 2.6.1) and, if asked to, enables it again.</summary>
+    /// <param name="q">Queue.</param>
+    /// <param name="again">What becomes of it: 0 it stays off, 1 it is enabled at once, without waiting for the reset's end, else after that.</param>
+    public void ResetQueue(int q, int again)
+    {
+        Common(0x16, 2, (uint)q);
+        Common(0x3A, 2, 1);
+        if (again != 1)
+        {
+            _host.Run();
+        }
+
+        if (again != 0)
+        {
+            SetUpQueue(q, 0);
+        }
+    }
+
+    /// <summary>Says when the driver wants an interrupt of a queue.</summary>
+    public void Suppress(int q, ushort flags, ushort at) => _queues[q].Suppress(_host.Memory, flags, at);
 
     /// <summary>Writes a descriptor into a queue's table or its indirect table.</summary>
     /// <param name="q">Queue.</param>
@@ -205,7 +223,7 @@ internal sealed class HostileDriver
     /// <param name="offset">Where there.</param>
     /// <param name="length">Length.</param>
     /// <param name="flags">Flags.</param>
-    /// <param name="next">Next.</param>
+    /// <param name="next">Next; of a packed ring the buffer id.</param>
     /// <param name="indirectTable">Whether it goes to the indirect table.</param>
     public void PutDescriptor(int q, ushort index, byte where, uint offset, uint length, DescriptorFlags flags, ushort next, bool indirectTable)
     {
@@ -217,26 +235,30 @@ internal sealed class HostileDriver
             6 => PlayedHost.MemoryBytes - 64 + (ulong)offset,
             _ => ((ulong)offset << 32) | length,
         };
-        ulong at = indirectTable ? Table(q) + ((ulong)(index & 63) * Descriptor.Size) : _queues[q].DescriptorAddress((ushort)(index & (_queues[q].Size - 1)));
-        new Descriptor(address, length, flags, next).Write(_host.Memory[(int)at..]);
+        ulong at = indirectTable ? Table(q) + ((ulong)(index & 63) * Descriptor.Size) : _queues[q].DescriptorAddress(index);
+        _queues[q].PutDescriptor(_host.Memory, at, address, length, flags, next);
         if ((flags & DescriptorFlags.Write) != 0)
         {
             _host.Post(address, length);
         }
     }
 
-    /// <summary>Puts heads into the available ring and moves its index by so many.</summary>
+    /// <summary>Puts heads into the available ring and moves its index by so many, or makes so many descriptors available.</summary>
     public void Publish(int q, ushort count, ReadOnlySpan<byte> heads)
     {
-        SplitVirtqueue queue = _queues[q];
-        for (int i = 0; i + 2 <= heads.Length && i / 2 < queue.Size; i += 2)
+        DriverRing queue = _queues[q];
+        for (int i = 0; queue.IsPacked && i < Math.Min(count, queue.Size); i++)
         {
-            heads.Slice(i, 2).CopyTo(_host.Memory[(int)queue.AvailableEntry((ushort)(_available[q] + (i / 2)))..]);
+            // A used element says WRITE and leaves the address: made available as it is, it lets the device write what was read before.
+            PackedDescriptor descriptor = queue.Ahead(_host.Memory, i);
+            if ((descriptor.Flags & DescriptorFlags.Write) != 0)
+            {
+                _host.Post(descriptor.Address, descriptor.Length);
+            }
         }
 
-        _available[q] += count;
-        BinaryPrimitives.WriteUInt16LittleEndian(_host.Memory[(int)queue.AvailableIndex..], _available[q]);
-        Notify((ushort)q, (uint)q);
+        queue.Publish(_host.Memory, count, heads);
+        NotifyAvailable(q);
     }
 
     public void Notify(ushort queue, uint value) => Write(RegisterMap.Bar.VirtioNotify + ((uint)(queue & 0x3FF) * 4), 4, value);
@@ -244,56 +266,74 @@ internal sealed class HostileDriver
     /// <summary>Makes a chain in order available: a part that is read, then one that is written.</summary>
     public void GoodChain(int q, uint readable, uint writable)
     {
-        SplitVirtqueue queue = _queues[q];
-        ushort head = (ushort)(2 * (_available[q] & ((queue.Size / 2) - 1)));
-        uint offset = (uint)(q * 0x8000) + ((uint)(_available[q] & 3) * 0x2000);
+        DriverRing queue = _queues[q];
+        uint offset = (uint)(q * 0x8000) + ((uint)(queue.Available & 3) * 0x2000);
         readable = Math.Max(1, readable);
         _host.Memory.Slice((int)(_base + Readable + offset), (int)readable).Fill(_contents++);
-        PutDescriptor(q, head, 0, offset, readable, writable > 0 ? DescriptorFlags.Next : DescriptorFlags.None, (ushort)(head + 1), indirectTable: false);
-        if (writable > 0)
-        {
-            PutDescriptor(q, (ushort)(head + 1), 3, offset, writable, DescriptorFlags.Write, 0, indirectTable: false);
-        }
-
-        Span<byte> heads = stackalloc byte[2];
-        BinaryPrimitives.WriteUInt16LittleEndian(heads, head);
-        Publish(q, 1, heads);
+        _host.Post(_base + Writable + offset, writable);
+        _ = queue.PutChain(_host.Memory, _base + Readable + offset, readable, _base + Writable + offset, writable);
+        NotifyAvailable(q);
     }
 
     /// <summary>Sends a request of which everything is checked.</summary>
     public void BeginRequest()
     {
+        DriverRing queue = _queues[0];
         for (int i = 0; i < GoodLength; i++)
         {
-            _good[i] = (byte)((_available[0] * 3) + i);
+            _good[i] = (byte)((queue.Available * 3) + i);
         }
 
         int at = (int)(_base + Writable);
         _host.Memory.Slice(at, GoodLength).Clear();
         _host.Permit(Posted);
-        PutDescriptor(0, 0, 0, 0, GoodLength, DescriptorFlags.Next, 1, indirectTable: false);
-        PutDescriptor(0, 1, 3, 0, GoodLength, DescriptorFlags.Write, 0, indirectTable: false);
         _good.CopyTo(_host.Memory[(int)(_base + Readable)..]);
-        Publish(0, 1, [0, 0]);
+        _request = queue.PutChain(_host.Memory, _base + Readable, GoodLength, _base + Writable, GoodLength);
+        NotifyAvailable(0);
     }
 
     /// <summary>What is wrong with the answer, or null.</summary>
-    public string? EndRequest()
+    public string? EndRequest() =>
+        !_queues[0].TryTakeUsed(_host.Memory, 2, out uint id, out uint length) ? $"it is not used ({(_queues[0].IsPacked ? "packed" : "split")} ring, features {_features:x})"
+        : id != _request || length != GoodLength ? $"the used element is {id}, {length} bytes; expected {_request}, {GoodLength}"
+        : !_host.Memory.Slice((int)(_base + Writable), GoodLength).SequenceEqual(_good) ? "the bytes are others than those that were sent"
+        : null;
+
+    private void SetUpQueue(int q, byte wrong)
     {
-        SplitVirtqueue queue = _queues[0];
-        ushort index = BinaryPrimitives.ReadUInt16LittleEndian(_host.Memory[(int)queue.UsedIndex..]);
-        if (index != (ushort)(_used + 1))
+        bool packed = (_features & VirtioFeatures.RingPacked) != 0;
+        // A packed ring may have any size (2.8.10.1).
+        int size = (1 << (_orders[q] & 0xF)) - (packed ? _orders[q] >> 4 : 0);
+        DriverRing queue = _queues[q];
+        queue.Start((ushort)size, packed);
+        SplitVirtqueue layout = queue.Split;
+        _host.Memory.Slice((int)layout.DescriptorTable, (int)QueueBytes).Clear();
+        // A size that is refused leaves the greatest one, whose used ring is longer.
+        _host.Post(layout.Used, 0x1000);
+        if (packed)
         {
-            return $"used.idx is {index}, expected {(ushort)(_used + 1)}";
+            _host.Post(layout.DescriptorTable, 0x1000);
         }
 
-        Span<byte> element = _host.Memory.Slice((int)queue.UsedElement(_used), 8);
-        _used++;
-        uint id = BinaryPrimitives.ReadUInt32LittleEndian(element);
-        uint length = BinaryPrimitives.ReadUInt32LittleEndian(element[4..]);
-        return id != 0 || length != GoodLength ? $"the used element is {id}, {length} bytes; expected 0, {GoodLength}"
-            : !_host.Memory.Slice((int)(_base + Writable), GoodLength).SequenceEqual(_good) ? "the bytes are others than those that were sent"
-            : null;
+        Common(0x16, 2, (uint)q);
+        Common(0x18, 2, wrong == 4 ? 3u : queue.Size);
+        Common(0x1A, 2, wrong == 5 ? 999u : (uint)q + 1);
+        Common(0x20, 4, (uint)layout.DescriptorTable);
+        Common(0x24, 4, wrong == 6 ? 0xFFFF_FFFFu : 0);
+        Common(0x28, 4, (uint)(wrong == 7 ? PlayedHost.MemoryBytes - 2 : layout.Available));
+        Common(0x2C, 4, 0);
+        Common(0x30, 4, (uint)(wrong == 8 ? PlayedHost.MemoryBytes + 0x1000 : layout.Used));
+        Common(0x34, 4, wrong == 9 ? 1u : 0);
+        if (wrong != 10 || q != 0)
+        {
+            Common(0x1C, 2, 1);
+        }
+    }
+
+    private void NotifyAvailable(int q)
+    {
+        bool carriesData = (_features & VirtioFeatures.NotificationData) != 0;
+        Notify((ushort)q, (uint)q | (carriesData ? (uint)_queues[q].NextOffset << 16 : 0));
     }
 
     private ulong Table(int q) => _base + Tables + ((ulong)q * 0x1000);
