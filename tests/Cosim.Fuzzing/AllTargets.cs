@@ -9,7 +9,9 @@ public static class AllTargets
     private static readonly Func<FuzzTarget>[] s_all =
     [
         () => new TlpTarget(),
+        () => new VfioUserTarget(),
         () => new MailboxTarget(),
+        () => new HostRingTarget(),
         () => new BackEndRingTarget(),
         () => new StimuliTarget(),
         () => new VcdTarget(),

@@ -114,6 +114,12 @@ internal sealed class HostileDriver
             _host.Post(PlayedHost.MemoryBytes, ulong.MaxValue - PlayedHost.MemoryBytes);
         }
 
+        else if (offset <= 0x1D && offset + (uint)size > 0x1C)
+        {
+            // A queue may be enabled without having been given addresses: its ring is at 0.
+            _host.Post(_base, FunctionBytes);
+        }
+
         Write(RegisterMap.Bar.VirtioCommon + offset, size, value);
     }
 
@@ -202,7 +208,12 @@ internal sealed class HostileDriver
     {
         Common(0x16, 2, (uint)q);
         Common(0x3A, 2, 1);
-        if (again != 1)
+        if (again == 1)
+        {
+            // What is written before the reset has ended may be lost, the addresses with it.
+            _host.Post(_base, FunctionBytes);
+        }
+        else
         {
             _host.Run();
         }
