@@ -51,8 +51,9 @@ internal sealed class DescriptorCount
 
     private static bool IsPassed(string entry)
     {
-        string target = File.ResolveLinkTarget(entry, returnFinalTarget: false)?.Name ?? string.Empty;
+        // One that is closed meanwhile, as that of the folder itself, has none.
+        string target = new FileInfo(entry).LinkTarget ?? string.Empty;
         return target.Contains("[eventfd]", StringComparison.Ordinal) || target.Contains("[timerfd]", StringComparison.Ordinal)
-            || target.StartsWith("socket:", StringComparison.Ordinal) || target.Contains(MemoryName, StringComparison.Ordinal);
+            || target.Contains("socket:[", StringComparison.Ordinal) || target.Contains(MemoryName, StringComparison.Ordinal);
     }
 }

@@ -45,9 +45,6 @@ internal sealed class DriverRing(ulong descriptors, ulong driver, ulong device)
     /// <summary>Address of a descriptor; places beyond the table begin anew.</summary>
     public ulong DescriptorAddress(int index) => descriptors + ((ulong)(index % Size) * Descriptor.Size);
 
-    /// <summary>The descriptor of a packed ring so many places behind the next one that is to be made available.</summary>
-    public PackedDescriptor Ahead(ReadOnlySpan<byte> memory, int count) => PackedDescriptor.Read(memory[(int)DescriptorAddress(_position.Index + count)..]);
-
     /// <summary>Writes a descriptor. In a packed ring the last field is the buffer id.</summary>
     public void PutDescriptor(Span<byte> memory, ulong at, ulong address, uint length, DescriptorFlags flags, ushort next)
     {
@@ -79,11 +76,14 @@ internal sealed class DriverRing(ulong descriptors, ulong driver, ulong device)
         BinaryPrimitives.WriteUInt16LittleEndian(memory[(int)Split.AvailableIndex..], _available);
     }
 
+    /// <summary>Makes a chain of an indirect table available.</summary>
+    public void PutIndirect(Span<byte> memory, ulong table, uint bytes) => _ = PutChain(memory, table, bytes, 0, 0, DescriptorFlags.Indirect);
+
     /// <summary>Makes a chain in order available: a part that is read, and one that is written where that has a byte.</summary>
     /// <returns>What the used element will call it.</returns>
-    public ushort PutChain(Span<byte> memory, ulong readable, uint readableLength, ulong writable, uint writableLength)
+    public ushort PutChain(Span<byte> memory, ulong readable, uint readableLength, ulong writable, uint writableLength, DescriptorFlags flags = DescriptorFlags.None)
     {
-        DescriptorFlags more = writableLength > 0 ? DescriptorFlags.Next : DescriptorFlags.None;
+        DescriptorFlags more = flags | (writableLength > 0 ? DescriptorFlags.Next : DescriptorFlags.None);
         if (!IsPacked)
         {
             ushort head = (ushort)(2 * (_available & ((Size / 2) - 1)));

@@ -19,11 +19,12 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
     private const int Head = 3;
     private const int MostSteps = 64;
     private const int MostCopies = 20_000;
-    private const ulong Driver = 0x1000;
-    private const ulong Device = 0x2000;
-    private const ulong Tables = 0x4000;
+    private const int MostEntries = 512;
+    private const ulong Driver = 0x2000;
+    private const ulong Device = 0x3000;
+    private const ulong Tables = 0x5000;
     private const ulong Buffers = 0x8000;
-    private const ulong ShadowBytes = 0x2000;
+    private const ulong ShadowBytes = 0x8000;
     private const ulong PoolBytes = 0x8000;
 
     private static readonly ulong[] s_features =
@@ -71,6 +72,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         Lose,
         Table,
         Retry,
+        Indirect,
         Count,
     }
 
@@ -113,10 +115,15 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
 
     public override void Generate(FuzzInput input, FuzzRandom random)
     {
-        _ = input.Number((ulong)random.Below(32), 1).Number((ulong)random.Below(16), 1).Number((ulong)random.Below(2), 1);
+        _ = input.Number((ulong)random.Below(32), 1).Number((ulong)(random.Below(10) | (random.OneIn(4) ? 16 : 0)), 1).Number((ulong)random.Below(2), 1);
+        if (random.OneIn(4))
+        {
+            Story(input, random);
+        }
+
         for (int steps = random.Between(2, 16); steps > 0; steps--)
         {
-            Step step = random.OneIn(2) ? random.Pick(Step.GoodChain, Step.GoodChain, Step.Use, Step.Table, Step.Publish) : (Step)random.Below((int)Step.Count);
+            Step step = random.OneIn(2) ? random.Pick(Step.GoodChain, Step.GoodChain, Step.Use, Step.Table, Step.Publish, Step.Indirect) : (Step)random.Below((int)Step.Count);
             int start = Records.Begin(input, (byte)step);
             switch (step)
             {
@@ -133,6 +140,9 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
                 case Step.Use:
                     _ = input.Number((ulong)random.Below(4), 1).Number((ulong)random.Below(4000), 2, FieldKind.Length).Number((ulong)random.Between(1, 5), 1, FieldKind.Length);
                     break;
+                case Step.Indirect:
+                    _ = input.Number((ulong)(random.OneIn(4) ? random.Below(MostEntries) : random.Below(8)), 2, FieldKind.Length).Number((ulong)random.Below(8), 2).Number((ulong)(random.OneIn(8) ? random.Below(8) : 0), 2).Number((ulong)random.Below(32), 1);
+                    break;
                 case Step.PushUsed:
                     _ = input.Number((ulong)random.Below(12), 4).Number((ulong)random.Below(5000), 4, FieldKind.Length).Number((ulong)random.Between(0, 3), 2);
                     break;
@@ -148,6 +158,40 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
     }
 
     public override void Mark(FuzzInput input) => Records.Mark(input, Head);
+
+    // Something happens while so many copies of a fetch or of a return have been made.
+    private static void Story(FuzzInput input, FuzzRandom random)
+    {
+        static void Put(FuzzInput input, Step step, params ReadOnlySpan<ushort> arguments)
+        {
+            int start = Records.Begin(input, (byte)step);
+            foreach (ushort argument in arguments)
+            {
+                _ = input.Number(argument, 2);
+            }
+
+            Records.End(input, start);
+        }
+
+        bool isReturn = random.OneIn(2);
+        ushort chains = (ushort)random.Pick(1, 3, 20, 90);
+        // Of the last argument the lower byte is how many, the upper one whether copies are left under way.
+        Put(input, Step.GoodChain, (ushort)random.Below(100), (ushort)random.Below(100), (ushort)(chains | (isReturn ? 0 : 0x100)));
+        if (isReturn)
+        {
+            int start = Records.Begin(input, (byte)Step.Use);
+            _ = input.Number((ulong)random.Below(2), 1).Number((ulong)random.Below(100), 2).Number(chains, 1).Number(1, 1);
+            Records.End(input, start);
+        }
+
+        Put(input, Step.Part, (ushort)random.Below(32));
+        if (random.OneIn(3))
+        {
+            Put(input, Step.Fault, (ushort)random.Below(5));
+        }
+
+        Put(input, random.Pick(Step.BackEnd, Step.Lose, Step.Restart, Step.Retry, Step.Notify, Step.Use), (ushort)random.Below(2), 0x8001);
+    }
 
     public override void Execute(ReadOnlySpan<byte> input)
     {
@@ -184,8 +228,8 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         }
 
         bool packed = (features & VirtioFeatures.RingPacked) != 0;
-        int size = (1 << (head[1] & 7)) - (packed && (head[1] & 8) != 0 ? 1 : 0);
-        _host = new HostQueue((ushort)Math.Clamp(size, 1, 64), 0, Driver, Device, features);
+        int size = (1 << (head[1] & 15)) - (packed && (head[1] & 16) != 0 ? 1 : 0);
+        _host = new HostQueue((ushort)Math.Clamp(size, 1, MostEntries), 0, Driver, Device, features);
         Restart();
         Records steps = new(input.Length > Head ? input[Head..] : default);
         for (int done = 0; done < MostSteps && steps.Next(); done++)
@@ -212,12 +256,30 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
                 Changes();
                 _ring.Publish(_dma.Host1, count, arguments.Rest());
                 Notify((notify & 3) != 3, honest: true, 0);
+                if ((notify & 4) == 0)
+                {
+                    break;
+                }
+
                 return;
             case Step.GoodChain:
-                GoodChains(arguments.U16() & 0xFFF, arguments.U16() & 0xFFF, arguments.U8() % 40);
-                break;
+                GoodChains(arguments.U16() & 0xFFF, arguments.U16() & 0xFFF, arguments.U8());
+                if ((arguments.U8() & 1) == 0)
+                {
+                    break;
+                }
+
+                return;
             case Step.Use:
-                Use(arguments.U8(), arguments.U16(), arguments.U8() % 80);
+                Use(arguments.U8(), arguments.U16(), arguments.U8());
+                if ((arguments.U8() & 1) == 0)
+                {
+                    break;
+                }
+
+                return;
+            case Step.Indirect:
+                Indirect(arguments.U16() % (MostEntries + 1), arguments.U16(), (DescriptorFlags)arguments.U16(), arguments.U8());
                 break;
             case Step.PushUsed:
                 _isDisturbed = true;
@@ -318,7 +380,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         _queue.ForgetBuffers();
         _dma.Host2.AsSpan(0, (int)ShadowBytes).Clear();
         ushort size = ShadowRing.SizeFor(_host.Size);
-        _shadow = new SplitVirtqueue(size, PlayedDma.Host2Base, PlayedDma.Host2Base + 0x1000, PlayedDma.Host2Base + 0x1800);
+        _shadow = new SplitVirtqueue(size, PlayedDma.Host2Base, PlayedDma.Host2Base + 0x4000, PlayedDma.Host2Base + 0x5000);
         _pool = new BufferPool(PlayedDma.Host2Base + ShadowBytes, PoolBytes);
         _shadowAvailable = _shadowUsed = 0;
         _frozen = false;
@@ -358,6 +420,21 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         Notify(notify: true, honest: true, 0);
     }
 
+    // A table in order, but for the flags that its last entry has too many.
+    private void Indirect(int entries, int readable, DescriptorFlags flags, int length)
+    {
+        Changes();
+        for (int i = 0; i < entries; i++)
+        {
+            bool isLast = i + 1 == entries;
+            DescriptorFlags own = (i >= readable ? DescriptorFlags.Write : DescriptorFlags.None) | (isLast ? flags : _host.Packed ? DescriptorFlags.None : DescriptorFlags.Next);
+            _ring.PutDescriptor(_dma.Host1, Tables + ((ulong)i * Descriptor.Size), Buffers + ((ulong)i * 32), (uint)length, own, (ushort)(i + 1));
+        }
+
+        _ring.PutIndirect(_dma.Host1, Tables, (uint)entries * Descriptor.Size);
+        Notify(notify: true, honest: true, 0);
+    }
+
     private void Notify(bool notify, bool honest, uint value)
     {
         // Notification data is believed.
@@ -366,11 +443,6 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         if (notify)
         {
             _queue.Notify(honest ? (uint)_ring.NextOffset << 16 : value);
-        }
-
-        if (honest)
-        {
-            Settle();
         }
     }
 

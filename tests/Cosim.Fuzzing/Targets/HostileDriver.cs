@@ -248,7 +248,12 @@ internal sealed class HostileDriver
         };
         ulong at = indirectTable ? Table(q) + ((ulong)(index & 63) * Descriptor.Size) : _queues[q].DescriptorAddress(index);
         _queues[q].PutDescriptor(_host.Memory, at, address, length, flags, next);
-        if ((flags & DescriptorFlags.Write) != 0)
+        if (_queues[q].IsPacked)
+        {
+            // As for the buffers of good chains (SetUpQueue).
+            _host.Post(address, Math.Max(length, QueueBytes));
+        }
+        else if ((flags & DescriptorFlags.Write) != 0)
         {
             _host.Post(address, length);
         }
@@ -258,16 +263,6 @@ internal sealed class HostileDriver
     public void Publish(int q, ushort count, ReadOnlySpan<byte> heads)
     {
         DriverRing queue = _queues[q];
-        for (int i = 0; queue.IsPacked && i < Math.Min(count, queue.Size); i++)
-        {
-            // A used element says WRITE and leaves the address: made available as it is, it lets the device write what was read before.
-            PackedDescriptor descriptor = queue.Ahead(_host.Memory, i);
-            if ((descriptor.Flags & DescriptorFlags.Write) != 0)
-            {
-                _host.Post(descriptor.Address, descriptor.Length);
-            }
-        }
-
         queue.Publish(_host.Memory, count, heads);
         NotifyAvailable(q);
     }
@@ -323,7 +318,9 @@ internal sealed class HostileDriver
         _host.Post(layout.Used, 0x1000);
         if (packed)
         {
+            // Its used elements say WRITE and leave the address: a chain of a hostile driver that goes on over them has written what was read.
             _host.Post(layout.DescriptorTable, 0x1000);
+            _host.Post(_base + Readable, FunctionBytes - Readable);
         }
 
         Common(0x16, 2, (uint)q);

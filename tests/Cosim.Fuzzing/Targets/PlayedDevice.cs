@@ -184,6 +184,9 @@ internal sealed class PlayedDevice : IVfioUserDevice, IDisposable
         }
     }
 
+    /// <summary>Completes what nobody has asked for: a token is dead as soon as its request has ended.</summary>
+    public void CompleteNothing(int slot) => Server.CompleteWrite(new RequestToken(slot, uint.MaxValue));
+
     public void CompleteAll()
     {
         while (_held.Count != 0)

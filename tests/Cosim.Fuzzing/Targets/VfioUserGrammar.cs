@@ -21,7 +21,7 @@ internal static class VfioUserGrammar
 
     private static readonly string[] s_json =
     [
-        "", "{}\0", "{}", "[]\0", "{\0", "{\"capabilities\":{}}\0", "{\"capabilities\":[]}\0", "{\"capabilities\":{\"max_msg_fds\":300}}\0", "{\"capabilities\":{\"max_msg_fds\":\"1\"}}\0",
+        "", "{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}\0", "{\"capabilities\":{\"max_msg_fds\":0,\"twin_socket\":{\"supported\":true}}}\0", "{}\0", "{}", "[]\0", "{\0", "{\"capabilities\":{}}\0", "{\"capabilities\":[]}\0", "{\"capabilities\":{\"max_msg_fds\":300}}\0", "{\"capabilities\":{\"max_msg_fds\":\"1\"}}\0",
         "{\"capabilities\":{\"max_msg_fds\":-1}}\0", "{\"capabilities\":{\"max_data_xfer_size\":1.5}}\0", "{\"capabilities\":{\"max_data_xfer_size\":99999999999}}\0",
         "{\"capabilities\":{\"write_multiple\":1}}\0", "{\"capabilities\":{\"write_multiple\":false}}\0", "{\"capabilities\":{\"twin_socket\":true}}\0",
         "{\"capabilities\":{\"twin_socket\":{\"supported\":false}}}\0", "{\"capabilities\":{\"twin_socket\":{}}}\0", "{\"capabilities\":{\"twin_socket\":{\"supported\":1}}}\0",
@@ -37,7 +37,17 @@ internal static class VfioUserGrammar
     public static void Generate(FuzzInput input, FuzzRandom random)
     {
         ulong server = (ulong)((random.OneIn(3) ? 1 : 0) | (random.OneIn(12) ? 2 : 0) | (random.OneIn(16) ? 4 : 0));
-        _ = input.Number(server, 1).Number((ulong)(random.OneIn(2) ? 0 : random.Below(32)), 1).Number((ulong)(random.OneIn(8) ? 0 : random.Between(1, s_versions.Length - 1)), 1);
+        bool negotiates = random.OneIn(8);
+        _ = input.Number(server, 1).Number((ulong)(random.OneIn(2) ? 0 : random.Below(32)), 1).Number((ulong)(negotiates ? 0 : random.Between(1, s_versions.Length - 1)), 1);
+        if (negotiates)
+        {
+            int start = Records.Begin(input, (byte)VfioUserTarget.Step.Send);
+            _ = input.Number(VfioUserTarget.SizeIsRight, 1).Number(0, 1).Number(0, 1);
+            Header(input, random, VfioUserCommand.Version, random.OneIn(6) ? Wire.NoReply : 0, 0);
+            Body(input, random, VfioUserCommand.Version, 0);
+            Records.End(input, start);
+        }
+
         if (random.OneIn(4))
         {
             Story(input, random);
@@ -71,7 +81,7 @@ internal static class VfioUserGrammar
     private static void Story(FuzzInput input, FuzzRandom random)
     {
         ulong page = (ulong)random.Below(4) << 12;
-        switch (random.Below(5))
+        switch (random.Below(7))
         {
             case 0:
                 // Pages are written while they are watched, and reported.
@@ -99,7 +109,7 @@ internal static class VfioUserGrammar
                 break;
             case 2:
                 // A message as long as any may be: what is sent again goes on with it.
-                int start = Records.Begin(input, (byte)VfioUserTarget.Step.Send);
+                int message = Records.Begin(input, (byte)VfioUserTarget.Step.Send);
                 _ = input.Number(0, 1).Number(0, 1).Number(0, 1);
                 Header(input, random, VfioUserCommand.RegionWrite, 0, 65_568);
                 for (int i = 0; i < 33_000; i += 8)
@@ -107,11 +117,46 @@ internal static class VfioUserGrammar
                     _ = input.Add([0, 0, 0, 0, 0, 0, 0, 0]);
                 }
 
-                Records.End(input, start);
+                Records.End(input, message);
                 Plain(input, VfioUserTarget.Step.Again, (byte)random.Between(1, 3));
                 break;
             case 3:
                 Interrupts(input, random);
+                break;
+            case 4:
+                // Accesses over two ranges side by side, whose file may be taken away.
+                if (random.OneIn(2))
+                {
+                    Step(input, random, VfioUserCommand.DeviceFeature, 0, i => WatchedRanges(i, random));
+                }
+
+                Step(input, random, VfioUserCommand.DmaMap, 1, i => Map(i, page, 0x1000));
+                Step(input, random, VfioUserCommand.DmaMap, 1, i => Map(i, page + 0x1000, 0x1000));
+                if (random.OneIn(2))
+                {
+                    Plain(input, VfioUserTarget.Step.Truncate, 0);
+                }
+
+                Dma(input, random.Below(4), page + 0xF80, random.Between(100, 400));
+                Dma(input, random.Below(2), page + 0xF80, random.Between(100, 400));
+                Step(input, random, VfioUserCommand.DmaUnmap, 0, i => _ = i.Number(24, 4, FieldKind.Length).Number(0, 4).Number(page, 8).Number((ulong)random.Pick(0x1000, 0x2000, 0x1800), 8, FieldKind.Length));
+                break;
+            case 5:
+                // Memory that the client has to be asked for, and its answers.
+                Step(input, random, VfioUserCommand.DmaMap, 0, i => Map(i, page, 0x4000));
+                int accesses = random.Between(1, 3);
+                for (int i = 0; i < accesses; i++)
+                {
+                    Dma(input, random.Between(2, 3), page, random.Pick(8, 100, 6000, 10_000));
+                }
+
+                for (int i = random.Below(6); i > 0; i--)
+                {
+                    int start = Records.Begin(input, (byte)VfioUserTarget.Step.Answer);
+                    _ = input.Number((ulong)random.Below(3), 1).Number((ulong)(random.OneIn(2) ? 0 : random.Below(16)), 1);
+                    Records.End(input, start);
+                }
+
                 break;
             default:
                 // Many long answers.

@@ -31,6 +31,7 @@ public sealed class VfioUserTarget : FuzzTarget
     private Served? _usual;
     private Served? _strict;
     private int _present;
+    private bool _isRestarted;
     private EventFd _event = null!;
     private EventFd _unmask = null!;
     private SharedMemory _memory = null!;
@@ -128,6 +129,7 @@ public sealed class VfioUserTarget : FuzzTarget
     private void Begin(ReadOnlySpan<byte> head)
     {
         _present = head[0] & 1;
+        _isRestarted = false;
         Served served = Present;
         served.Device.Holds = head[1];
         served.Server.LinkUp = (head[0] & 2) == 0;
@@ -179,7 +181,9 @@ public sealed class VfioUserTarget : FuzzTarget
                 Send(served, arguments.U8(), arguments.U8(), arguments.U8(), arguments.Rest());
                 return;
             case Step.Complete:
-                served.Device.Complete(arguments.U8(), (arguments.U8() & 1) != 0);
+                byte place = arguments.U8();
+                served.Device.CompleteNothing(place * 3);
+                served.Device.Complete(place, (arguments.U8() & 1) != 0);
                 break;
             case Step.Dma:
                 served.Device.BeginDma(arguments.U8(), arguments.U64(), arguments.U16());
@@ -228,7 +232,8 @@ public sealed class VfioUserTarget : FuzzTarget
             case Step.MapMany:
                 MapMany(served, arguments.U8(), arguments.U64());
                 break;
-            case Step.Server:
+            case Step.Server when !_isRestarted:
+                _isRestarted = true;
                 // It ends under its client, and another one begins where it was.
                 Forget();
                 EnsureServers();
