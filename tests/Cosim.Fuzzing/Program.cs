@@ -72,7 +72,7 @@ internal static class FuzzProgram
 {
     private const long ParserExecutions = 200_000;
     private const long BridgeExecutions = 2_000;
-    private const int MostCorpusFiles = 80;
+    private const int MostCorpusFiles = 160;
 
     // An execution takes microseconds, or a millisecond; nothing that ends at all takes so long.
     private static readonly TimeSpan s_hang = TimeSpan.FromSeconds(20);

@@ -396,7 +396,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
             <= 2 => Buffers + ((ulong)where * 0x100),
             3 => Tables + ((ulong)(where >> 3) * Descriptor.Size),
             4 => PlayedDma.Host1Bytes - 64,
-            _ => ((ulong)length << 32) | 0xFFFF_FF00,
+            _ => ulong.MaxValue - 0xFF,
         };
         DescriptorFlags flags = (DescriptorFlags)arguments.U16();
         Changes();
