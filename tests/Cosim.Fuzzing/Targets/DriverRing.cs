@@ -114,6 +114,11 @@ internal sealed class DriverRing(ulong descriptors, ulong driver, ulong device)
         return id;
     }
 
+    /// <summary>Whether there is a used element that was not taken.</summary>
+    public bool HasUsed(ReadOnlySpan<byte> memory) => IsPacked
+        ? PackedVirtqueue.IsUsed(PackedDescriptor.Read(memory[(int)Packed.DescriptorAddress(_usedPosition.Index)..]).Flags, _usedPosition.Wrap)
+        : BinaryPrimitives.ReadUInt16LittleEndian(memory[(int)Split.UsedIndex..]) != _used;
+
     /// <summary>Takes the next used element, if there is one.</summary>
     /// <param name="memory">The host's memory.</param>
     /// <param name="taken">Descriptors of the chain that is expected.</param>
@@ -121,12 +126,10 @@ internal sealed class DriverRing(ulong descriptors, ulong driver, ulong device)
     /// <param name="length">Bytes written.</param>
     public bool TryTakeUsed(ReadOnlySpan<byte> memory, int taken, out uint id, out uint length)
     {
-        bool any;
-        ulong at;
+        bool any = HasUsed(memory);
         if (IsPacked)
         {
             PackedDescriptor element = PackedDescriptor.Read(memory[(int)Packed.DescriptorAddress(_usedPosition.Index)..]);
-            any = PackedVirtqueue.IsUsed(element.Flags, _usedPosition.Wrap);
             (id, length) = (element.Id, element.Length);
             for (int i = 0; any && i < taken; i++)
             {
@@ -136,8 +139,7 @@ internal sealed class DriverRing(ulong descriptors, ulong driver, ulong device)
             return any;
         }
 
-        at = Split.UsedElement(_used);
-        any = BinaryPrimitives.ReadUInt16LittleEndian(memory[(int)Split.UsedIndex..]) == (ushort)(_used + 1);
+        ulong at = Split.UsedElement(_used);
         id = BinaryPrimitives.ReadUInt32LittleEndian(memory[(int)at..]);
         length = BinaryPrimitives.ReadUInt32LittleEndian(memory[(int)(at + 4)..]);
         _used += (ushort)(any ? 1 : 0);

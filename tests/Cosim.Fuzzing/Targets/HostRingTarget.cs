@@ -36,6 +36,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
     private ShadowQueue _queue = null!;
     private readonly DriverRing _ring = new(0, Driver, Device);
     private readonly List<Outstanding> _outstanding = [];
+    private readonly Queue<Outstanding> _used = new();
     private HostQueue _host;
     private SplitVirtqueue _shadow;
     private BufferPool _pool = null!;
@@ -49,7 +50,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
     private bool _isExact;
     private bool _isHonest;
 
-    // A descriptor was made available that no notification tells of.
+    // A descriptor was made available that no notification tells of, or looks used though it is not.
     private bool _isStray;
     private bool _isDisturbed;
 
@@ -353,6 +354,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         _ring.Start(_host.Size, _host.Packed);
         _dma.Host1.AsSpan(0, (int)Buffers).Clear();
         _outstanding.Clear();
+        _used.Clear();
         _taken = 0;
         _position = PackedPosition.Start;
         _failure = null;
@@ -400,12 +402,15 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
         };
         DescriptorFlags flags = (DescriptorFlags)arguments.U16();
         Changes();
+        // From the second lap on a descriptor of a packed ring without its two bits looks used.
+        _isExact &= !_host.Packed || at >= Tables || 2 * _ring.Available < _host.Size;
         _ring.PutDescriptor(_dma.Host1, at, address, length, flags, arguments.U16());
         _isStray |= _host.Packed && (flags & (PackedVirtqueue.Available | PackedVirtqueue.Used)) != 0;
     }
 
-    // A chain that was made available and waits for room of the pool was read: what the driver makes of it meanwhile nobody looks at.
-    private void Changes() => _isExact &= _dma.IsIdle && Next() is null;
+    // A chain that was made available and waits for room of the pool was read: what the driver makes of it meanwhile nobody looks at. What is used
+    // and was not taken may be written over.
+    private void Changes() => _isExact &= _dma.IsIdle && _used.Count == 0 && Next() is null;
 
     private void GoodChains(int readable, int writable, int count)
     {
@@ -460,6 +465,7 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
 
             Outstanding chain = offered[which % offered.Count];
             chain.IsUsed = true;
+            _used.Enqueue(chain);
             chain.Length = (uint)((ulong)length % (chain.Writable + 1));
             PutUsed(chain.Head, chain.Length, 1);
             any = true;
@@ -513,7 +519,35 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
             Require(Next() is null, "what is available is not taken, though host 2 has nothing");
         }
 
+        TakeReturned();
         ForgetUsed();
+    }
+
+    // What host 2 has used has come back to the driver: each once, in its order, as long as it was said to be.
+    private void TakeReturned()
+    {
+        if (!_isExact || _isStray || _isDisturbed || _frozen || !_queue.Running)
+        {
+            return;
+        }
+
+        if (_host.InOrder)
+        {
+            _used.Clear();
+            foreach (Outstanding chain in _outstanding.TakeWhile(o => o.IsUsed))
+            {
+                _used.Enqueue(chain);
+            }
+        }
+
+        while (_used.TryDequeue(out Outstanding? chain))
+        {
+            ChainOracle own = chain.Chain!;
+            Require(_ring.TryTakeUsed(_dma.Host1, own.RingDescriptors, out uint id, out uint length), $"chain {own.Id} was used and does not come back");
+            Require(id == own.Id && length == chain.Length, $"chain {own.Id} with {chain.Length} bytes comes back as {id} with {length}");
+        }
+
+        Require(!_ring.HasUsed(_dma.Host1), "the driver gets back more than was used");
     }
 
     // Until a look has found nothing wrong, a chain that host 2 has used may still have been in use.

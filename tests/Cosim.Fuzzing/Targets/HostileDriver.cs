@@ -301,6 +301,7 @@ internal sealed class HostileDriver
     /// <summary>What is wrong with the answer, or null.</summary>
     public string? EndRequest() =>
         !_queues[0].TryTakeUsed(_host.Memory, 2, out uint id, out uint length) ? $"it is not used ({(_queues[0].IsPacked ? "packed" : "split")} ring, features {_features:x})"
+        : _queues[0].HasUsed(_host.Memory) ? "more is used than was made available"
         : id != _request || length != GoodLength ? $"the used element is {id}, {length} bytes; expected {_request}, {GoodLength}"
         : !_host.Memory.Slice((int)(_base + Writable), GoodLength).SequenceEqual(_good) ? "the bytes are others than those that were sent"
         : null;
