@@ -73,8 +73,13 @@ internal sealed class HostileBackEnd
 
     public void WriteControl(uint value)
     {
-        // Whatever is written, a 1 begins a session and anything else ends it.
-        Forget();
+        // A 1 begins a session and anything else ends it, but a 3 in one, which asks for a call once the mailbox is empty.
+        const uint readyAndWaiting = 3;
+        if (!IsOpen || value != readyAndWaiting)
+        {
+            Forget();
+        }
+
         Write(RegisterMap.BackEnd.Control, value);
     }
 
