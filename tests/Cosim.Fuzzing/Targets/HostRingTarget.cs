@@ -90,6 +90,8 @@ public sealed class HostRingTarget : FuzzTarget, IShadowQueueOwner
     // Chains and their segments, which are kept; a pool, and sentences about what is wrong.
     public override long MostAllocated(int length) => 4 << 20;
 
+    bool IShadowQueueOwner.MayOffer => true;
+
     void IShadowQueueOwner.QueueFailed(ShadowQueue queue, string reason)
     {
         Require(_failure is null && reason.Length is > 0 and < 300, "a queue fails twice, or without a reason");
