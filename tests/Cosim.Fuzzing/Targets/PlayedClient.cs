@@ -333,9 +333,8 @@ internal sealed class PlayedClient(PlayedDevice device)
         }
 
         Require(!onTwin, "a reply comes on the twin socket");
-        // What answers nothing is refused on the first socket, whichever it came on.
-        bool isRefusedTwin = _refusesTwin && (flags & Wire.Error) != 0;
-        Require(_pending.Remove((id, command)) || _replies.Remove((id, command)) || isRefusedTwin, $"{command} with id {id} is answered, and was not asked or is answered twice");
+        // What answers nothing is refused on the first socket, whichever it came on, and with the id of a command that waits, perhaps.
+        Require(_pending.Remove((id, command)) || _replies.Remove((id, command)) || _refusesTwin, $"{command} with id {id} is answered, and was not asked or is answered twice");
         if ((flags & Wire.Error) != 0)
         {
             Require(flags == (Wire.TypeReply | Wire.Error) && error is > 0 and < 200 && payload.IsEmpty, "a refusal has another form");
