@@ -27,6 +27,12 @@ public abstract class FuzzTarget : IDisposable
     /// <summary>Whether an execution is a whole run of a bridge rather than a parse.</summary>
     public virtual bool IsBridge => false;
 
+    /// <summary>
+    /// Whether the ways that an input takes depend on when the kernel delivers what, too: its corpus alone reaches now these, now those, so the
+    /// coverage is judged where a number of executions was asked for.
+    /// </summary>
+    public virtual bool IsTimed => false;
+
     /// <summary>Words of the format, for where one is put in the place of another.</summary>
     public virtual IReadOnlyList<byte[]> Words => [];
 

@@ -66,6 +66,8 @@ public sealed class VfioUserTarget : FuzzTarget
 
     public override string What => "messages to a vfio-user server";
 
+    public override bool IsTimed => true;
+
     public override IReadOnlyList<string> Classes { get; } =
     [
         "Cosim.VfioUser.VfioUserServer", "Cosim.VfioUser.GuestMemory", "Cosim.VfioUser.DmaRange", "Cosim.VfioUser.Internal.DescriptorQueue", "Cosim.VfioUser.Internal.DirtyLog",
