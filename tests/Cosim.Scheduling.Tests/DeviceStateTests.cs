@@ -241,6 +241,6 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         BackEnd.Requests.Clear();
         await BackEnd.WriteBar(RegisterMap.BackEnd.Control, 3);
         await Serving();
-        Assert.That(BackEnd.Requests[0], Is.EqualTo(MailboxRequest.GetBackend));
+        Assert.That(BackEnd.Requests.First(), Is.EqualTo(MailboxRequest.GetBackend));
     }
 }

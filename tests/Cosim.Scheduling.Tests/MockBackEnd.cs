@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using Cosim.Fpga;
 using Cosim.Virtio;
 
@@ -52,7 +53,7 @@ public sealed class MockBackEnd : IAsyncDisposable
 
     public VirtioDeviceId DeviceId { get; set; } = VirtioDeviceId.Block;
 
-    public IList<MailboxRequest> Requests { get; } = [];
+    public ConcurrentQueue<MailboxRequest> Requests { get; } = new();
 
     public bool Mute { get; set; }
 
@@ -364,7 +365,7 @@ public sealed class MockBackEnd : IAsyncDisposable
             return;
         }
 
-        Requests.Add(header.Request);
+        Requests.Enqueue(header.Request);
         if (Mute)
         {
             return;

@@ -9,13 +9,17 @@ namespace Cosim.Fuzzing.Targets;
 /// <summary>The mailboxes: a session is opened with a back end that answers what the input says.</summary>
 /// <remarks>
 /// Steps: 0 host 2 posts the bytes that follow; 1 it answers the request under way, with these bytes as payload; 2 it takes the message; 3 the session
-/// ends; 4 a further request with these bytes; 5 time goes on.
+/// ends; 4 a further request with these bytes; 5 time goes on; 6 it posts the bytes that follow and finds no room for the next message; 7 it posts a part of
+/// a device's state with these bytes, over and over, and takes no reply (once in an input).
 /// </remarks>
 public sealed class MailboxTarget : FuzzTarget
 {
     private const int MailboxBytes = 1024;
     private const int Functions = 2;
     private const int Queues = 4;
+
+    // More than replies are kept for.
+    private const int ManyStates = 300;
 
     private readonly Mailboxes _fpga = new();
     private readonly ManagementPort _port;
@@ -31,8 +35,8 @@ public sealed class MailboxTarget : FuzzTarget
 
     public override IReadOnlyList<string> Classes { get; } = ["Cosim.Virtio.MailboxHeader", "Cosim.Scheduling.BackEndLink", "Cosim.Scheduling.BackEnd"];
 
-    // The greatest pool that may be lent has a map of 19 MB.
-    public override long MostAllocated(int length) => (20 << 20) + (400L * length);
+    // The greatest pool that may be lent has a map of 19 MB; a flood of states costs less than another one.
+    public override long MostAllocated(int length) => (21 << 20) + (400L * length);
 
     public override void Generate(FuzzInput input, FuzzRandom random)
     {
@@ -67,10 +71,20 @@ public sealed class MailboxTarget : FuzzTarget
 
         for (int more = random.Below(3); more > 0; more--)
         {
-            switch (random.Below(5))
+            switch (random.Below(8))
             {
+                case 5:
+                    int start = Records.Begin(input, (byte)(random.OneIn(3) ? 6 : 0));
+                    State(input, random, (ulong)random.Below(40), random.OneIn(4) ? 0 : MailboxHeader.NeedReply);
+                    Records.End(input, start);
+                    break;
+                case 6:
+                    start = Records.Begin(input, 7);
+                    _ = input.Add(new byte[random.Below(40)]);
+                    Records.End(input, start);
+                    break;
                 case 0:
-                    int start = Records.Begin(input, 0);
+                    start = Records.Begin(input, 0);
                     _ = input.Number(MailboxHeader.ConfigChange, 4).Number(MailboxHeader.Version, 4).Number(0, 4, FieldKind.Length).Number((ulong)random.Below(3), 4);
                     Records.End(input, start);
                     break;
@@ -103,6 +117,7 @@ public sealed class MailboxTarget : FuzzTarget
         _tasks.Clear();
         BackEndLink link = new(_port, TimeSpan.FromSeconds(1), _time);
         string? lost = null;
+        bool flooded = false;
         // Nobody has to listen.
         bool listens = input.Length % 4 != 3;
         if (listens)
@@ -110,6 +125,7 @@ public sealed class MailboxTarget : FuzzTarget
             link.Report = Reported;
             link.Lost = reason => lost = reason;
             link.ConfigurationChanged = _ => { };
+            link.StateReceived = (device, part) => device + (uint)part.Length;
         }
 
         Task<BackEnd> session = BackEnd.Open(link, Functions, Queues);
@@ -142,17 +158,29 @@ public sealed class MailboxTarget : FuzzTarget
                     long? deadline = link.Deadline;
                     link.CheckDeadline();
                     Require(!listens || lost is null == (deadline is null || _time.Now < deadline), "a deadline is over and nobody is told, or the other way round");
-                    if (lost is not null)
+                    break;
+                case 6:
+                    Post(link, steps.Payload, waits: true);
+                    break;
+                case 7 when !flooded:
+                    flooded = true;
+                    for (int i = 0; i < ManyStates && lost is null; i++)
                     {
-                        Require(lost.Length > 0, "the loss has no reason");
-                        link.Abandon(lost);
-                        _fpga.IsFull = false;
-                        lost = null;
+                        PostState(link, steps.Payload);
                     }
 
+                    Require(!listens || lost is not null, "replies that nobody takes are kept for ever");
                     break;
                 default:
                     break;
+            }
+
+            if (lost is not null)
+            {
+                Require(lost.Length > 0, "the loss has no reason");
+                link.Abandon(lost);
+                _fpga.IsFull = false;
+                lost = null;
             }
 
             Pump();
@@ -178,6 +206,12 @@ public sealed class MailboxTarget : FuzzTarget
     }
 
     private static void Step(FuzzInput input, byte kind) => Records.End(input, Records.Begin(input, kind));
+
+    private static void State(FuzzInput input, FuzzRandom random, ulong size, uint flags)
+    {
+        _ = input.Number(MailboxHeader.DeviceState, 4).Number(MailboxHeader.Version | flags, 4).Number(size, 4, FieldKind.Length).Number((ulong)random.Below(3), 4);
+        _ = input.Add(new byte[size]);
+    }
 
     private static void Answer(FuzzInput input, FuzzRandom random, params ReadOnlySpan<(ulong Value, int Size)> fields)
     {
@@ -210,19 +244,29 @@ public sealed class MailboxTarget : FuzzTarget
     {
         BackEndDevice device = backEnd.Devices[0];
         Require(backEnd.Mismatch(0, device, device.Features) is null, "a back end cannot go on for itself");
-        string? mismatch = (which & 3) switch
+        int difference = which % 5;
+        string? mismatch = difference switch
         {
             0 => backEnd.Mismatch(backEnd.Devices.Count, device, 0),
             1 => backEnd.Mismatch(0, device with { DeviceId = device.DeviceId + 1 }, 0),
             2 => backEnd.Mismatch(0, device with { Queues = device.Queues + 1 }, 0),
+            3 => backEnd.Mismatch(0, device with { Configuration = new byte[device.Configuration.Length + 1] }, 0),
             _ => backEnd.Mismatch(0, device, device.Features ^ 0xFF_FFFF),
         };
-        Require((which & 3) == 3 ? (mismatch is null) == ((~device.Features & 0xFF_FFFF) == 0) : mismatch is { Length: > 0 and < 300 }, "a back end goes on for one that is not as it");
+        Require(difference == 4 ? (mismatch is null) == ((~device.Features & 0xFF_FFFF) == 0) : mismatch is { Length: > 0 and < 300 }, "a back end goes on for one that is not as it");
     }
 
     private static void Reported(string what) => Require(what.Length is > 0 and < 400, "a report is empty, or too long");
 
-    private void Post(BackEndLink link, ReadOnlySpan<byte> message)
+    private void PostState(BackEndLink link, ReadOnlySpan<byte> state)
+    {
+        int length = Math.Min(state.Length, MailboxHeader.MaxPayload);
+        new MailboxHeader((MailboxRequest)MailboxHeader.DeviceState, MailboxHeader.Version | MailboxHeader.NeedReply, (uint)length, 0).Write(_message);
+        state[..length].CopyTo(_message.AsSpan(MailboxHeader.Bytes));
+        Post(link, _message.AsSpan(0, MailboxHeader.Bytes + length));
+    }
+
+    private void Post(BackEndLink link, ReadOnlySpan<byte> message, bool waits = false)
     {
         // What the FPGA lets host 2 post: 1 to 1024 bytes (CONTRACT.md, section 3).
         int length = Math.Min(message.Length, MailboxBytes);
@@ -241,6 +285,11 @@ public sealed class MailboxTarget : FuzzTarget
 
         _fpga.SetPosted(message[..length]);
         Task done = link.Posted((uint)length);
+        if (waits)
+        {
+            link.CallWhenEmpty();
+        }
+
         Pump();
         Require(done.IsCompletedSuccessfully, $"a posted message ends with {done.Exception?.InnerException}");
         Require(_fpga.IsPostedTaken, "host 2's mailbox is not emptied");
@@ -313,9 +362,9 @@ public sealed class MailboxTarget : FuzzTarget
                 Require(value is >= MailboxHeader.Bytes and <= MailboxBytes, $"a message of {value} bytes is sent");
                 _length = (int)value;
                 IsFull = true;
-                Require(
-                    MailboxHeader.TryRead(Message, out MailboxHeader header) && MailboxHeader.Bytes + header.Size == _length && !header.IsReply && (header.Flags & MailboxHeader.NeedReply) != 0,
-                    "a request is sent with a wrong header");
+                Require(MailboxHeader.TryRead(Message, out MailboxHeader header) && MailboxHeader.Bytes + header.Size == _length, "a message is sent with a wrong header");
+                bool answersState = header is { IsReply: true, Size: 8 } && (uint)header.Request == MailboxHeader.DeviceState;
+                Require(answersState || (!header.IsReply && (header.Flags & MailboxHeader.NeedReply) != 0), "what is sent is neither a request nor the answer to a state");
             }
             else if (address == RegisterMap.Management.H2fControl)
             {
