@@ -31,7 +31,7 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
         await driver.WriteCommon(0x10, 2, 0);
         MockQueue queue = await driver.AddQueue(0, 16, memory);
         await driver.DriverOk();
-        await MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetStatus));
+        await BackEnd.Serving();
         return queue;
     }
 
@@ -48,18 +48,6 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
     }
 
     private async Task<ushort> Offered(SplitVirtqueue ring) => BitConverter.ToUInt16(await Bridge.ReadHostMemory(1, ring.AvailableIndex, 2));
-
-    // The program ends, another one takes its place and has said all that it says before it serves.
-    private async Task Replace(Action<MockBackEnd> asNew)
-    {
-        BackEnd.Die();
-        await BackEnd.WriteBar(RegisterMap.BackEnd.Control, 0);
-        asNew(BackEnd);
-        BackEnd.Requests.Clear();
-        await BackEnd.Announce();
-    }
-
-    private Task Serving() => MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetStatus));
 
     [Test]
     public async Task Write_NotAnsweredYet_RequestBehindItWaitsAndOtherFunctionsGoOn()
@@ -135,7 +123,7 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
         await BackEnd.WriteBar(RegisterMap.BackEnd.Control, 0);
         answer.SetResult();
         byte old = BackEnd.Configuration[Field];
-        await Replace(backEnd =>
+        await BackEnd.Replace(backEnd =>
         {
             backEnd.Mute = false;
             backEnd.Configuration[Field] = Field;
@@ -186,8 +174,8 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
         _ = await WriteField(0xC3);
         await MockBackEnd.WaitFor(() => BackEnd.Configuration[Field] == 0xC3);
 
-        await Replace(backEnd => backEnd.Configuration[Field] = Field);
-        await Serving();
+        await BackEnd.Replace(backEnd => backEnd.Configuration[Field] = Field);
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.Configuration[Field], Is.EqualTo(0xC3));
         MailboxRequest[] order = [.. BackEnd.Requests.Where(r => r is MailboxRequest.SetFeatures or MailboxRequest.SetConfig or MailboxRequest.SetVringEnable)];
@@ -206,8 +194,8 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
         await MockBackEnd.WaitFor(() => BackEnd.Configuration[Field] == 0xC3);
         _ = await StartDriver(Driver, RingMemory);
 
-        await Replace(_ => { });
-        await Serving();
+        await BackEnd.Replace(_ => { });
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.Requests, Has.None.EqualTo(MailboxRequest.SetConfig));
     }
@@ -219,7 +207,7 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
         _ = await WriteField(0xC3);
         await MockBackEnd.WaitFor(() => BackEnd.Configuration[Field] == 0xC3);
 
-        await Replace(backEnd => backEnd.RefusesConfigurationWrites = true);
+        await BackEnd.Replace(backEnd => backEnd.RefusesConfigurationWrites = true);
 
         await MockBackEnd.WaitFor(() => Log.Any(line => line.Contains("does not take what the driver has written", StringComparison.Ordinal)));
         Assert.That(await Driver.ReadStatus() & (byte)VirtioStatus.DeviceNeedsReset, Is.Not.Zero);
@@ -234,7 +222,7 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
         Assert.That(await ReadField(Capacity), Is.EqualTo(Capacity));
         uint generation = await Driver.ReadCommon(0x15, 1);
 
-        await Replace(backEnd => backEnd.Configuration[Capacity] = 0x99);
+        await BackEnd.Replace(backEnd => backEnd.Configuration[Capacity] = 0x99);
 
         Assert.That(await Driver.NextInterrupt(), Is.Zero, "configuration vector");
         Assert.That(await ReadField(Capacity), Is.EqualTo(0x99));
@@ -246,7 +234,7 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
     public async Task NewBackEnd_OtherCapacityBeforeADriverStarts_DriverFindsIt()
     {
         await BackEnd.Start();
-        await Replace(backEnd => backEnd.Configuration[Capacity] = 0x99);
+        await BackEnd.Replace(backEnd => backEnd.Configuration[Capacity] = 0x99);
         await MockBackEnd.WaitFor(() => BackEnd.Requests.Count(r => r == MailboxRequest.GetConfig) == 4);
         await Driver.Enable(9);
         _ = await StartDriver(Driver, RingMemory);
@@ -257,7 +245,7 @@ public sealed class ConfigurationTests(FpgaKind kind) : BridgeFixture(kind)
     public async Task NewBackEnd_SmallerConfigurationSpace_NeedsReset()
     {
         _ = await Start();
-        await Replace(backEnd => backEnd.ConfigurationSize = 8);
+        await BackEnd.Replace(backEnd => backEnd.ConfigurationSize = 8);
         await MockBackEnd.WaitFor(() => Log.Any(line => line.Contains("configuration space of 8 bytes; it had 60", StringComparison.Ordinal)));
         Assert.That(await Driver.ReadStatus() & (byte)VirtioStatus.DeviceNeedsReset, Is.Not.Zero);
     }

@@ -38,7 +38,7 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await Driver.Negotiate(0);
         MockQueue queue = await Driver.AddQueue(0, 16, RingMemory);
         await Driver.DriverOk();
-        await Serving();
+        await BackEnd.Serving();
         return queue;
     }
 
@@ -49,17 +49,6 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
             Assert.That(await BackEnd.KeepPart(0, part), Is.Zero);
         }
     }
-
-    private async Task Replace(Action<MockBackEnd> asNew)
-    {
-        BackEnd.Die();
-        await BackEnd.WriteBar(RegisterMap.BackEnd.Control, 0);
-        asNew(BackEnd);
-        BackEnd.Requests.Clear();
-        await BackEnd.Announce();
-    }
-
-    private Task Serving() => MockBackEnd.WaitFor(() => BackEnd.Requests.Contains(MailboxRequest.SetStatus));
 
     private async Task ExpectNeedsReset(string reason)
     {
@@ -79,8 +68,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await Keep([1, 2, 3]);
         await Keep(State(length));
 
-        await Replace(_ => { });
-        await Serving();
+        await BackEnd.Replace(_ => { });
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.RestoredState, Is.EqualTo(State(length)));
         MailboxRequest[] order = [.. BackEnd.Requests.Where(r => r is MailboxRequest.SetFeatures or MailboxRequest.SetDeviceState or MailboxRequest.SetVringEnable).Distinct()];
@@ -94,8 +83,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await Keep(State(40));
         for (int i = 0; i < 2; i++)
         {
-            await Replace(_ => { });
-            await Serving();
+            await BackEnd.Replace(_ => { });
+            await BackEnd.Serving();
             Assert.That(BackEnd.Requests, Has.One.EqualTo(MailboxRequest.SetDeviceState));
         }
     }
@@ -107,8 +96,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await Keep(State(40));
         Assert.That(await BackEnd.KeepPart(0, DeviceStateParts.Split(State(2000))[0]), Is.Zero);
 
-        await Replace(_ => { });
-        await Serving();
+        await BackEnd.Replace(_ => { });
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.RestoredState, Is.EqualTo(State(40)));
     }
@@ -120,8 +109,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await Keep(State(40));
         await Keep([]);
 
-        await Replace(backEnd => backEnd.ProtocolFeatures = VhostUserProtocolFeatures.Required);
-        await Serving();
+        await BackEnd.Replace(backEnd => backEnd.ProtocolFeatures = VhostUserProtocolFeatures.Required);
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.Requests, Has.None.EqualTo(MailboxRequest.SetDeviceState));
     }
@@ -133,8 +122,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await Keep(State(40));
         _ = await StartDriver();
 
-        await Replace(_ => { });
-        await Serving();
+        await BackEnd.Replace(_ => { });
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.Requests, Has.None.EqualTo(MailboxRequest.SetDeviceState));
     }
@@ -153,8 +142,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         answer.SetResult();
         Assert.That(await late, Is.Zero);
         _ = await StartAfterReset();
-        await Replace(_ => { });
-        await Serving();
+        await BackEnd.Replace(_ => { });
+        await BackEnd.Serving();
 
         Assert.That(BackEnd.Requests, Has.None.EqualTo(MailboxRequest.SetDeviceState));
     }
@@ -164,7 +153,7 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
     {
         await Start();
         await Keep(State(40));
-        await Replace(backEnd => backEnd.RefusesState = true);
+        await BackEnd.Replace(backEnd => backEnd.RefusesState = true);
         await ExpectNeedsReset("refuses the state that the driver has left its device in with error 22");
 
         BackEnd.RefusesState = false;
@@ -179,7 +168,7 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
     {
         await Start();
         await Keep(State(40));
-        await Replace(backEnd => backEnd.ProtocolFeatures = VhostUserProtocolFeatures.Required);
+        await BackEnd.Replace(backEnd => backEnd.ProtocolFeatures = VhostUserProtocolFeatures.Required);
         await ExpectNeedsReset("does not take the state");
     }
 
@@ -216,8 +205,8 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         Assert.That(await BackEnd.KeepPart(0, part), Is.EqualTo(Invalid));
         Assert.That(await BackEnd.KeepPart(7, part), Is.EqualTo(Invalid), "of a device that is not served");
 
-        await Replace(_ => { });
-        await Serving();
+        await BackEnd.Replace(_ => { });
+        await BackEnd.Serving();
         Assert.That(BackEnd.Requests, Has.None.EqualTo(MailboxRequest.SetDeviceState));
     }
 
@@ -240,7 +229,7 @@ public sealed class DeviceStateTests(FpgaKind kind) : BridgeFixture(kind)
         await BackEnd.WriteBar(RegisterMap.BackEnd.Control, 0);
         BackEnd.Requests.Clear();
         await BackEnd.WriteBar(RegisterMap.BackEnd.Control, 3);
-        await Serving();
+        await BackEnd.Serving();
         Assert.That(BackEnd.Requests.First(), Is.EqualTo(MailboxRequest.GetBackend));
     }
 }

@@ -104,6 +104,19 @@ public sealed class MockBackEnd : IAsyncDisposable
         }
     }
 
+    /// <summary>The program ends and another one takes its place, told by <paramref name="asNew"/> what is different with it; it announces itself.</summary>
+    public async Task Replace(Action<MockBackEnd> asNew)
+    {
+        Die();
+        await WriteBar(RegisterMap.BackEnd.Control, 0);
+        asNew(this);
+        Requests.Clear();
+        await Announce();
+    }
+
+    /// <summary>Waits until it has been told all that comes before it serves, since <see cref="Requests"/> were cleared.</summary>
+    public Task Serving() => WaitFor(() => Requests.Contains(MailboxRequest.SetStatus));
+
     public async Task Announce()
     {
         _ = await _bridge.WriteConfig(1, 0, 0x04, [0x06, 0x00]);
