@@ -9,25 +9,9 @@ public sealed class NetControlTests : NetFixture
     private const ulong Everything =
         Mtu | HasMac | Status | CtrlVq | CtrlRx | CtrlVlan | CtrlRxExtra | GuestAnnounce | CtrlMacAddr | SpeedDuplex | CtrlGuestOffloads | GuestCsum | GuestTso4 | Csum | Mq;
 
-    private const byte Ok = 0;
     private const byte Error = 1;
 
-    private const byte Rx = 0;
-    private const byte Mac = 1;
-    private const byte Vlan = 2;
     private const byte Announce = 3;
-    private const byte Pairs = 4;
-    private const byte Offloads = 5;
-
-    private static byte[] Other => [0x02, 0, 0, 0, 0, 0x02];
-
-    private static byte[] Third => [0x02, 0, 0, 0, 0, 0x03];
-
-    private static byte[] Group => [0x33, 0x33, 0, 0, 0, 1];
-
-    private static byte[] OtherGroup => [0x33, 0x33, 0, 0, 0, 2];
-
-    private static NetOptions TwoPairs => new() { Tap = string.Empty, QueuePairs = 2 };
 
     /// <summary>One frame for each kind of destination; what is received is told by the numbers.</summary>
     private static byte[][] Mixed =>

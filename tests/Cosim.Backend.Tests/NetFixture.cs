@@ -44,6 +44,16 @@ public abstract class NetFixture
     /// <summary>Local experimental EtherType 1 (IEEE 802).</summary>
     protected const ushort Experimental = 0x88B5;
 
+    /// <summary>VIRTIO_NET_OK.</summary>
+    protected const byte Ok = 0;
+
+    // Classes of control commands (5.1.6.5).
+    protected const byte Rx = 0;
+    protected const byte Mac = 1;
+    protected const byte Vlan = 2;
+    protected const byte Pairs = 4;
+    protected const byte Offloads = 5;
+
     private const ushort RingSize = 64;
 
     private static int s_interfaces;
@@ -56,6 +66,16 @@ public abstract class NetFixture
     protected static byte[] Card => [0x02, 0, 0, 0, 0, 0x01];
 
     protected static byte[] Peer => [0x02, 0, 0, 0, 0, 0x99];
+
+    protected static byte[] Other => [0x02, 0, 0, 0, 0, 0x02];
+
+    protected static byte[] Third => [0x02, 0, 0, 0, 0, 0x03];
+
+    protected static byte[] Group => [0x33, 0x33, 0, 0, 0, 1];
+
+    protected static byte[] OtherGroup => [0x33, 0x33, 0, 0, 0, 2];
+
+    protected static NetOptions TwoPairs => new() { Tap = string.Empty, QueuePairs = 2 };
 
     protected static byte[] Everybody => [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
 

@@ -9,24 +9,6 @@ public sealed class NetStateTests : NetFixture
 {
     private const ulong Chosen = CtrlVq | CtrlRx | CtrlVlan | CtrlRxExtra | CtrlMacAddr | HasMac | CtrlGuestOffloads | GuestCsum | GuestTso4 | Mq;
 
-    private const byte Ok = 0;
-
-    private const byte Rx = 0;
-    private const byte Mac = 1;
-    private const byte Vlan = 2;
-    private const byte Pairs = 4;
-    private const byte Offloads = 5;
-
-    private static byte[] Other => [0x02, 0, 0, 0, 0, 0x02];
-
-    private static byte[] Third => [0x02, 0, 0, 0, 0, 0x03];
-
-    private static byte[] Group => [0x33, 0x33, 0, 0, 0, 1];
-
-    private static byte[] OtherGroup => [0x33, 0x33, 0, 0, 0, 2];
-
-    private static NetOptions TwoPairs => new() { Tap = string.Empty, QueuePairs = 2 };
-
     private static byte[][] Mixed =>
     [
         Frame(Card, Experimental, 1), Frame(Other, Experimental, 2), Frame(Third, Experimental, 3),
