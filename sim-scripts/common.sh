@@ -28,7 +28,7 @@ at_least() {
     [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
 }
 
-# Publishes host 2's program, which has to bring .NET with it, unless what is there is newer than its sources.
+# Publishes host 2's program, native code since its guest has no .NET, unless what is there is newer than its sources.
 publish_back_end() {
     local to=$work/build/backend log=$work/build/backend.log
     if [[ -e $to/cosim-backend && ! $(find "$repo/src/Cosim.Backend" "$repo/src/Cosim.Virtio" "$repo/src/Cosim.VfioUser" "$repo"/Directory.*.props \

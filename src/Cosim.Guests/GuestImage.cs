@@ -13,10 +13,6 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
     /// </summary>
     public const int SerialLines = 3;
 
-    // Parts of a self-contained .NET program that serve debuggers and tracers, and that a guest's memory need not hold.
-    private static readonly HashSet<string> ForDebuggersOnly =
-        ["createdump", "libmscordaccore.so", "libmscordbi.so", "libcoreclrtraceptprovider.so"];
-
     private const string CommonCommandLine = "console=ttyS0 quiet 8250.nr_uarts=4 random.trust_cpu=on";
 
     /// <summary>
@@ -57,11 +53,10 @@ public sealed record GuestImage(string Kernel, string Initramfs, string CommandL
             tools,
             ["virtio_pci", "virtio_blk", "tun", "loop", "ext4", "vfio", "vfio_iommu_type1", "vfio_pci", "uio", "uio_pci_generic"],
             "backend");
-        root.AddTree(tools.DotnetLibraries);
         root.AddDirectory("opt/cosim");
         if (backEnd.ProgramFolder is not null)
         {
-            root.AddTree(backEnd.ProgramFolder, "opt/cosim", ForDebuggersOnly);
+            root.AddTree(backEnd.ProgramFolder, "opt/cosim");
         }
 
         foreach ((string path, ReadOnlyMemory<byte> content) in backEnd.Files)

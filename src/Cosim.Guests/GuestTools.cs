@@ -24,11 +24,8 @@ public sealed record GuestTools
     /// <summary>Folder of the kernel's modules, see <see cref="KernelModules"/>.</summary>
     public required string Modules { get; init; }
 
-    /// <summary>Folder that becomes part of each guest's root: busybox, e2fsprogs and the libraries they need.</summary>
+    /// <summary>Folder that becomes part of each guest's root: busybox, e2fsprogs and the libraries that they and a native .NET program need.</summary>
     public required string Userland { get; init; }
-
-    /// <summary>Folder that joins it where a .NET program runs in the guest: the libraries that such a program needs.</summary>
-    public required string DotnetLibraries { get; init; }
 
     /// <summary>
     /// Reads the list of the clone that this program runs from: the nearest folder above <paramref name="start"/>
@@ -104,7 +101,6 @@ public sealed record GuestTools
             KernelVersion = Entry("kernelVersion"),
             Modules = Existing("modules"),
             Userland = Existing("userland"),
-            DotnetLibraries = Existing("dotnetLibraries"),
         };
     }
 }

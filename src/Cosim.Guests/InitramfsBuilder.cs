@@ -55,9 +55,8 @@ public sealed class InitramfsBuilder
     /// <summary>Adds what a folder of this machine holds: files, folders and symbolic links, with their modes.</summary>
     /// <param name="source">The folder.</param>
     /// <param name="path">Where its content goes; the root when empty.</param>
-    /// <param name="leaveOut">Names of files that are not wanted.</param>
     /// <exception cref="GuestException">The folder does not exist.</exception>
-    public InitramfsBuilder AddTree(string source, string path = "", IReadOnlySet<string>? leaveOut = null)
+    public InitramfsBuilder AddTree(string source, string path = "")
     {
         var root = new DirectoryInfo(source);
         if (!root.Exists)
@@ -67,11 +66,6 @@ public sealed class InitramfsBuilder
 
         foreach (FileSystemInfo item in root.EnumerateFileSystemInfos())
         {
-            if (leaveOut?.Contains(item.Name) == true)
-            {
-                continue;
-            }
-
             string target = path.Length == 0 ? item.Name : path + "/" + item.Name;
             if (item.LinkTarget is { } link)
             {
@@ -80,7 +74,7 @@ public sealed class InitramfsBuilder
             else if (item is DirectoryInfo)
             {
                 AddDirectory(target, item.UnixFileMode);
-                AddTree(item.FullName, target, leaveOut);
+                AddTree(item.FullName, target);
             }
             else
             {

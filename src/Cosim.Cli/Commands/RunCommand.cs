@@ -13,7 +13,7 @@ internal static class RunCommand
     internal static Command Create(TextWriter output)
     {
         Option<FpgaKind> fpga = new("--fpga") { Description = "model, verilator (the default) or ghdl.", DefaultValueFactory = _ => FpgaKind.Verilator, HelpName = "KIND" };
-        Option<bool> inProcess = new("--in-process") { Description = "Run Verilator inside this process." };
+        Option<bool> child = new("--child") { Description = "Run Verilator as a process of its own, as bridges of the service do: slower." };
         Option<uint> latency = new("--latency") { Description = "Completion latency in cycles. Default 16.", DefaultValueFactory = _ => 16, HelpName = "CYCLES" };
         Option<string?> disk = new("--disk") { Description = "Image for host 2 to serve; what is in it is lost.", HelpName = "FILE" };
         Option<string?> waves = new("--waves") { Description = "Waveform to write: .vcd, .fst or, with GHDL, .ghw.", HelpName = "FILE" };
@@ -21,12 +21,12 @@ internal static class RunCommand
         Option<bool> small = new("--small") { Description = "Move as little as with GHDL, whatever the FPGA." };
         Option<string?> shell = new("--shell") { Description = "Leave a console to the user instead: host1 (the default) or host2.", HelpName = "HOST", Arity = ArgumentArity.ZeroOrOne };
         shell.AcceptOnlyFromAmong("host1", HostTwo);
-        Command command = new("run", "Join two QEMU hosts and check disk and network through the FPGA.") { fpga, inProcess, latency, disk, waves, record, small, shell };
+        Command command = new("run", "Join two QEMU hosts and check disk and network through the FPGA.") { fpga, child, latency, disk, waves, record, small, shell };
         command.SetAction((result, cancellation) => new MainJob.MainJob(
             new MainJobOptions
             {
                 Fpga = result.GetValue(fpga),
-                InProcess = result.GetValue(inProcess),
+                Child = result.GetValue(child),
                 CompletionLatencyCycles = result.GetValue(latency),
                 Disk = result.GetValue(disk),
                 Waves = result.GetValue(waves),

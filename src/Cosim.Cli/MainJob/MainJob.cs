@@ -93,7 +93,7 @@ public sealed class MainJob
             Fpga = new FpgaOptions
             {
                 Kind = _options.Fpga,
-                InProcess = _options.InProcess,
+                InProcess = _options.Fpga == FpgaKind.Verilator && !_options.Child,
                 HdlDirectory = _workspace.Hdl,
                 BuildDirectory = _workspace.Build,
                 ToolsFile = _workspace.Tools,

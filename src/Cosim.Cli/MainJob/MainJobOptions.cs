@@ -24,8 +24,8 @@ public sealed record MainJobOptions
     /// <summary>Which FPGA.</summary>
     public FpgaKind Fpga { get; init; } = FpgaKind.Verilator;
 
-    /// <summary>Run Verilator inside this process.</summary>
-    public bool InProcess { get; init; }
+    /// <summary>Run Verilator as a process of its own. Inside this one it need not share two cores with a scheduler that waits for it.</summary>
+    public bool Child { get; init; }
 
     /// <summary>Cycles from a request of the FPGA to its completion.</summary>
     public uint CompletionLatencyCycles { get; init; } = 16;
