@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
+using System.Globalization;
 using Cosim.Fpga;
 using Cosim.Guests;
 using Cosim.Lifecycle;
@@ -99,6 +100,41 @@ public sealed class LifecycleTests
         await rig.HostOne.Shell.RequireAsync("dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null", Rig.Deadline);
         PingResult ping = await new HostOneShell(rig.HostOne.Shell).PingAsync(Rig.HostTwoAddress, 3, Rig.Deadline);
         Assert.That(ping, Has.Property(nameof(PingResult.Received)).EqualTo(3), "host 2 has the same address as before");
+    }
+
+    [Test]
+    public async Task BackEnd_KilledInHostTwo_WhatTheDriverSwitchedByTheControlQueueHoldsAgain()
+    {
+        await using Rig rig = await Rig.StartAsync(new RigOptions { Processors = 2, Log = TestContext.Progress.WriteLine });
+        HostOneShell hostOne = new(rig.HostOne.Shell);
+        Assert.That(await hostOne.QueuePairsAsync("eth0", CancellationToken.None), Is.EqualTo(2));
+        string queues = await rig.HostTwo.Shell.RequireAsync("ls /sys/class/net/tap0/queues", Rig.Deadline);
+        Assert.That(queues, Does.Contain("rx-1"), "the pair that the driver switched on has a queue of the TAP");
+        Assert.That(await IsGivenFramesForOthersAsync(rig), Is.False);
+        await rig.HostOne.Shell.RequireAsync("ip link set eth0 promisc on", Rig.Deadline);
+        Assert.That(await IsGivenFramesForOthersAsync(rig), Is.True);
+
+        await rig.RestartBackEndAsync();
+        PingResult ping = await hostOne.PingAsync(Rig.HostTwoAddress, 3, Rig.Deadline);
+        Assert.That(ping.Received, Is.EqualTo(3));
+        Assert.That(await rig.HostTwo.Shell.RequireAsync("ls /sys/class/net/tap0/queues", Rig.Deadline), Is.EqualTo(queues));
+        Assert.That(await IsGivenFramesForOthersAsync(rig), Is.True, "promiscuous as before");
+    }
+
+    // Whether host 1's driver gets frames that host 2 sends to a station that is not there. A few others may come meanwhile (ARP).
+    private static async Task<bool> IsGivenFramesForOthersAsync(Rig rig)
+    {
+        const int frames = 20;
+        HostOneShell hostOne = new(rig.HostOne.Shell);
+        int before = await ReceivedAsync();
+        await rig.HostTwo.Shell.RequireAsync($"arp -s 10.51.0.77 52:54:00:00:00:77; ping -c {frames} -i 0.02 -W 1 10.51.0.77 >/dev/null || true", Rig.Deadline);
+
+        // When this is answered, all that host 2 sent before it has come.
+        _ = await hostOne.PingAsync(Rig.HostTwoAddress, 1, Rig.Deadline);
+        return await ReceivedAsync() - before >= frames;
+
+        async Task<int> ReceivedAsync() =>
+            int.Parse(await rig.HostOne.Shell.RequireAsync("cat /sys/class/net/eth0/statistics/rx_packets", Rig.Deadline), CultureInfo.InvariantCulture);
     }
 
     [Test]

@@ -150,7 +150,7 @@ public sealed class Rig : IAsyncDisposable
             EndpointDevice = 0x5101,
             ProgramFolder = _workspace.BackEnd,
             PoolMiB = PoolMiB,
-            Command = $"./cosim-backend --pci 0C05:5101 --pool {PoolMiB} --blk /dev/vda --net tap=tap0,mac=52:54:00:c0:51:01,ip={HostTwoAddress}/24",
+            Command = $"./cosim-backend --pci 0C05:5101 --pool {PoolMiB} --blk /dev/vda --net tap=tap0,mac=52:54:00:c0:51:01,pairs=2,ip={HostTwoAddress}/24",
         };
         _hostTwo = await QemuProcess.StartAsync(new QemuOptions
         {

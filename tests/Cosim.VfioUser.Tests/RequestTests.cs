@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Collections.Concurrent;
 using NUnit.Framework;
 
 namespace Cosim.VfioUser.Tests;
@@ -152,6 +153,24 @@ public sealed class RequestTests
         Assert.That(client.Receive().Command, Is.EqualTo(VfioUserCommand.RegionWrite));
         host.OnLoop(() => host.Server.CompleteRead(second, [1]));
         Assert.That(client.Receive().Command, Is.EqualTo(VfioUserCommand.RegionRead));
+    }
+
+    [Test]
+    public void Replies_LeftUntakenBeyondTheLimit_CutTheClientOffAndTheNextOneIsServed()
+    {
+        const int size = 1 << 20; // more than a socket holds
+        using BlockingCollection<string> said = [];
+        using ServerHost host = new(new VfioUserServerOptions { MaxQueuedReplyBytes = 64 << 10, Report = said.Add });
+        using VfioUserClient client = host.Connect();
+        client.Send(VfioUserCommand.RegionRead, Bytes.Access(0, TestDevice.LargeRegion, size));
+
+        Assert.That(host.Device.Next(), Is.EqualTo("disconnected"));
+        Assert.That(said.TryTake(out string? line, ServerHost.Deadline), Is.True);
+        Assert.That(line, Does.Match("^The client was cut off: it left [0-9]+ bytes of replies untaken.$"));
+
+        using VfioUserClient next = host.Connect();
+        next.Send(VfioUserCommand.RegionRead, Bytes.Access(0, 0, 1));
+        Assert.That(next.Receive().IsError, Is.False);
     }
 
     [Test]
