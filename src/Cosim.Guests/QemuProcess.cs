@@ -117,7 +117,7 @@ public sealed class QemuProcess : IAsyncDisposable
     /// <param name="index">Place of the function in <see cref="QemuOptions.VfioUserSockets"/>.</param>
     /// <param name="deadline">How long it may take.</param>
     /// <param name="cancellation">Ends the wait.</param>
-    /// <exception cref="GuestException">The guest does not let go of it in time, or QEMU is gone.</exception>
+    /// <exception cref="GuestException">The guest does not let go of it in time, or QEMU ends; then its message has what it printed.</exception>
     /// <remarks>QEMU 11.1.3 aborts here if the function has MSI-X, whoever serves it.</remarks>
     public async Task DetachFunctionAsync(int index, TimeSpan deadline, CancellationToken cancellation = default)
     {
@@ -129,6 +129,16 @@ public sealed class QemuProcess : IAsyncDisposable
         {
             await Monitor.ExecuteAsync("device_del", new JsonObject { ["id"] = id }, timer.Token);
             await gone;
+        }
+        catch (GuestException e)
+        {
+            // Its monitor is closed before it has ended and all that it printed is there.
+            if (await Task.WhenAny(Exited, Task.Delay(deadline, cancellation)) != Exited)
+            {
+                throw;
+            }
+
+            throw new GuestException($"{Options.Name}: QEMU ended with status {await Exited} while function {index} was taken out of it. It printed:\n{Output}", e);
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {

@@ -111,7 +111,7 @@ public sealed class LifecycleRun(TextWriter output, bool isShort, IReadOnlyColle
                 {
                     await r.HostOne.DetachFunctionAsync(0, Rig.Deadline);
                 }
-                catch (GuestException) when (r.HostOne.Output.Contains(abort, StringComparison.Ordinal))
+                catch (GuestException e) when (e.Message.Contains(abort, StringComparison.Ordinal))
                 {
                     outcome = $"ok; QEMU itself aborts: {abort}";
                 }
