@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 using System.Diagnostics;
-using System.Globalization;
 using Cosim.Fpga;
 using Cosim.Guests;
 using Cosim.Lifecycle;
@@ -107,7 +106,7 @@ public sealed class LifecycleTests
     {
         await using Rig rig = await Rig.StartAsync(new RigOptions { Processors = 2, Log = TestContext.Progress.WriteLine });
         HostOneShell hostOne = new(rig.HostOne.Shell);
-        Assert.That(await hostOne.QueuePairsAsync("eth0", CancellationToken.None), Is.EqualTo(2));
+        Assert.That(await hostOne.QueuePairsAsync("eth0"), Is.EqualTo(2));
         string queues = await rig.HostTwo.Shell.RequireAsync("ls /sys/class/net/tap0/queues", Rig.Deadline);
         Assert.That(queues, Does.Contain("rx-1"), "the pair that the driver switched on has a queue of the TAP");
         Assert.That(await IsGivenFramesForOthersAsync(rig), Is.False);
@@ -126,15 +125,12 @@ public sealed class LifecycleTests
     {
         const int frames = 20;
         HostOneShell hostOne = new(rig.HostOne.Shell);
-        int before = await ReceivedAsync();
+        long before = (await hostOne.InterfaceCountsAsync("eth0")).ReceivedPackets;
         await rig.HostTwo.Shell.RequireAsync($"arp -s 10.51.0.77 52:54:00:00:00:77; ping -c {frames} -i 0.02 -W 1 10.51.0.77 >/dev/null || true", Rig.Deadline);
 
         // When this is answered, all that host 2 sent before it has come.
         _ = await hostOne.PingAsync(Rig.HostTwoAddress, 1, Rig.Deadline);
-        return await ReceivedAsync() - before >= frames;
-
-        async Task<int> ReceivedAsync() =>
-            int.Parse(await rig.HostOne.Shell.RequireAsync("cat /sys/class/net/eth0/statistics/rx_packets", Rig.Deadline), CultureInfo.InvariantCulture);
+        return (await hostOne.InterfaceCountsAsync("eth0")).ReceivedPackets - before >= frames;
     }
 
     [Test]
