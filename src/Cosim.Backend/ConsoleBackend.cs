@@ -333,8 +333,6 @@ public sealed unsafe class ConsoleBackend : IDeviceBackend
                 }
 
                 bool whole = queue.Chain.Read(0, message) == ControlSize;
-                queue.Complete(queue.Chain.Head, 0);
-                queue.Call();
                 uint id = BinaryPrimitives.ReadUInt32LittleEndian(message);
                 ControlEvent what = (ControlEvent)BinaryPrimitives.ReadUInt16LittleEndian(message[4..]);
                 ushort value = BinaryPrimitives.ReadUInt16LittleEndian(message[6..]);
@@ -342,6 +340,10 @@ public sealed unsafe class ConsoleBackend : IDeviceBackend
                 {
                     _report($"A control message of the console's driver was dropped: {(whole ? $"event {(ushort)what}, port {id}, value {value}" : "too short")}.");
                 }
+
+                // A used buffer says that the message has been taken, with all that came of it.
+                queue.Complete(queue.Chain.Head, 0);
+                queue.Call();
             }
         }
         while (queue.Rearm());
