@@ -14,6 +14,7 @@ namespace Cosim.Guests;
 public sealed class QemuProcess : IAsyncDisposable
 {
     private static readonly TimeSpan QuitPatience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(30);
 
     private readonly ChildProcess _process;
     private readonly SerialLine[] _lines;
@@ -127,18 +128,7 @@ public sealed class QemuProcess : IAsyncDisposable
         Task<QmpEvent> gone = Monitor.NextEventAsync(e => e.Name == "DEVICE_DELETED" && (string?)e.Data["device"] == id, timer.Token);
         try
         {
-            await Monitor.ExecuteAsync("device_del", new JsonObject { ["id"] = id }, timer.Token);
-            await gone;
-        }
-        catch (GuestException e)
-        {
-            // Its monitor is closed before it has ended and all that it printed is there.
-            if (await Task.WhenAny(Exited, Task.Delay(deadline, cancellation)) != Exited)
-            {
-                throw;
-            }
-
-            throw new GuestException($"{Options.Name}: QEMU ended with status {await Exited} while function {index} was taken out of it. It printed:\n{Output}", e);
+            await TellAsync("device_del", new JsonObject { ["id"] = id }, gone, timer.Token);
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
@@ -150,11 +140,13 @@ public sealed class QemuProcess : IAsyncDisposable
     /// <param name="index">Place of the function in <see cref="QemuOptions.VfioUserSockets"/>.</param>
     /// <param name="cancellation">Ends the wait.</param>
     /// <exception cref="QmpException">QEMU cannot attach to the function's socket, or the function is there already.</exception>
+    /// <exception cref="GuestException">QEMU ends; the message has what it printed.</exception>
     public Task AttachFunctionAsync(int index, CancellationToken cancellation = default) =>
-        Monitor.ExecuteAsync("device_add", QemuCommandLine.Function(Options, index), cancellation);
+        TellAsync("device_add", QemuCommandLine.Function(Options, index), Task.CompletedTask, cancellation);
 
     /// <summary>Resets the machine, as its reset button would; the guest boots anew.</summary>
-    public Task ResetAsync(CancellationToken cancellation = default) => Monitor.ExecuteAsync("system_reset", null, cancellation);
+    /// <exception cref="GuestException">QEMU ends; the message has what it printed.</exception>
+    public Task ResetAsync(CancellationToken cancellation = default) => TellAsync("system_reset", null, Task.CompletedTask, cancellation);
 
     /// <summary>Ends QEMU: by its monitor, by SIGTERM when that does not help, and last by SIGKILL.</summary>
     public async Task StopAsync()
@@ -188,6 +180,27 @@ public sealed class QemuProcess : IAsyncDisposable
         }
 
         _process.Dispose();
+    }
+
+    /// <summary>Executes a command and waits for what is to come of it.</summary>
+    /// <exception cref="GuestException">QEMU ends; the message has what it printed.</exception>
+    private async Task TellAsync(string command, JsonObject? arguments, Task effect, CancellationToken cancellation)
+    {
+        try
+        {
+            await Monitor.ExecuteAsync(command, arguments, cancellation);
+            await effect;
+        }
+        catch (GuestException e)
+        {
+            // Its monitor is closed before it has ended and all that it printed is there.
+            if (await Task.WhenAny(Exited, Task.Delay(EndPatience, cancellation)) != Exited)
+            {
+                throw;
+            }
+
+            throw new GuestException($"{Options.Name}: QEMU ended with status {await Exited} at {command}. It printed:\n{Output}", e);
+        }
     }
 
     private static void Check(QemuOptions options)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
 using NUnit.Framework;
@@ -168,6 +169,21 @@ public sealed class QemuProcessTests
         Assert.That(
             async () => await QemuProcess.StartAsync(HostOne() with { VfioUserSockets = [socket] }),
             Throws.TypeOf<GuestException>().With.Message.Contains(socket));
+    }
+
+    [Test]
+    public async Task Commands_QemuIsKilled_SayHowItEnded()
+    {
+        await using QemuProcess qemu = await QemuProcess.StartAsync(HostOne());
+        using (var process = Process.GetProcessById(qemu.Id))
+        {
+            process.Kill();
+        }
+
+        await Assert.ThatAsync(
+            () => qemu.ResetAsync(), Throws.TypeOf<GuestException>().With.Message.Match("^host1: QEMU ended with status 137 at system_reset\\."));
+        await Assert.ThatAsync(
+            () => qemu.DetachFunctionAsync(0, Deadline), Throws.TypeOf<GuestException>().With.Message.Contains("ended with status 137 at device_del."));
     }
 
     [Test]
