@@ -65,12 +65,23 @@ public class MutationRunTests
         MutantResult[] results = [one, one with { Id = "b", Outcome = MutantOutcome.Survived }, one with { Id = "c", Outcome = MutantOutcome.Survived },
             one with { Id = "d", Outcome = MutantOutcome.Equivalent }, one with { Id = "e", Outcome = MutantOutcome.Discarded }];
         using StringWriter text = new();
-        MutationReport report = new(results, ["b # the same to everybody", "a # killed all the same"]);
+        MutationReport report = new(results, ["b # the same to everybody", "a # killed all the same"], ofAll: true);
         report.Write(text);
 
         Assert.That((report.Killed, report.Equivalent, report.Counted), Is.EqualTo((1, 2, 2)));
         Assert.That(text.ToString(), Does.Contain("survived: c\n").And.Not.Contain("survived: b\n"));
-        Assert.That(report.Holds, Is.False, "two mutants are not enough");
-        Assert.That(() => new MutationReport([], ["b"]), Throws.TypeOf<RegressionException>());
+        Assert.That(report.Holds, Is.False, "one of two survives");
+        Assert.That(() => new MutationReport([], ["b"], ofAll: true), Throws.TypeOf<RegressionException>());
+    }
+
+    [TestCase(200, true, true)]
+    [TestCase(199, true, false)]
+    [TestCase(1, false, true)]
+    [TestCase(0, false, false)]
+    public void Report_OfTooFewMutants_DoesNotHold(int killed, bool ofAll, bool holds)
+    {
+        MutantResult one = new("a", "s", "e.vhd", 1, "not", "not -> ", MutantOutcome.Killed, "tb", null, [], 1);
+
+        Assert.That(new MutationReport([.. Enumerable.Repeat(one, killed)], [], ofAll).Holds, Is.EqualTo(holds));
     }
 }

@@ -47,7 +47,7 @@ try
             string folder = repository.Work("mutate");
             Regression regression = Regression.Prepare(repository, folder, recordings);
             IReadOnlyList<MutantResult> results = MutationRun.Run(regression, count, seed, only, Console.Out);
-            MutationReport report = new(results, Repository.List(Path.Combine(repository.Benches, "equivalent.txt")));
+            MutationReport report = new(results, Repository.List(Path.Combine(repository.Benches, "equivalent.txt")), only is null);
             using (StreamWriter file = new(Path.Combine(folder, "report.txt")))
             {
                 report.Write(file);

@@ -7,8 +7,9 @@ namespace Cosim.Regression.Mutation;
 internal sealed class MutationReport
 {
     private const double Wanted = 95;
-    private const int Least = 200;
+    private const int LeastOfAll = 200;
 
+    private readonly int _least;
     private readonly IReadOnlyList<MutantResult> _designs;
     private readonly int _discarded;
     private readonly Dictionary<string, string> _reasons = [];
@@ -16,8 +17,10 @@ internal sealed class MutationReport
     /// <summary>Sums up.</summary>
     /// <param name="results">One per mutant.</param>
     /// <param name="equivalent">Entries <c>ID # REASON</c>: survivors that no bench can tell from the design.</param>
-    public MutationReport(IReadOnlyList<MutantResult> results, IEnumerable<string> equivalent)
+    /// <param name="ofAll">Whether they are of all files, of which a score needs many, and not of one that was asked for.</param>
+    public MutationReport(IReadOnlyList<MutantResult> results, IEnumerable<string> equivalent, bool ofAll)
     {
+        _least = ofAll ? LeastOfAll : 1;
         _designs = [.. results.Where(r => r.Outcome != MutantOutcome.Discarded)];
         _discarded = results.Count - _designs.Count;
         foreach (string entry in equivalent)
@@ -43,7 +46,7 @@ internal sealed class MutationReport
     /// <summary>Killed of 100 counted.</summary>
     public double Score => Counted == 0 ? 0 : 100.0 * Killed / Counted;
 
-    public bool Holds => Score >= Wanted && Counted >= Least;
+    public bool Holds => Score >= Wanted && Counted >= _least;
 
     public void Write(TextWriter to)
     {
