@@ -97,6 +97,17 @@ public class ManagementPortTests(FpgaKind kind) : FpgaFixture(kind)
         Assert.That(Ports.ReadRegister(Management.Id), Is.EqualTo(0x4353_494D));
     }
 
+    [TestCase(2)]
+    [TestCase(15)]
+    public void Interrupt_OfAPortThatIsNotThere_VanishesAndHoldsUpNothing(int port)
+    {
+        Ports.Interrupt(port, 0, 0);
+        Ports.Interrupt(port, 0, 1);
+        Ports.Settle();
+        Assert.That(Ports.Log, Is.Empty);
+        Assert.That(Ports.ReadRegister(Management.Id), Is.EqualTo(0x4353_494D));
+    }
+
     private static byte[] Filled(int length, byte value)
     {
         byte[] bytes = new byte[length];
